@@ -4,7 +4,8 @@ Trees: see `_tree_shap`; exact for the estimator over its features; a missing fe
 the shares of training rows in the tree's branches. Linear models: coefficient times distance from
 the mean, exact where features are set to the background's (Strumbelj & Kononenko, 2014, "Explaining
 prediction models and individual predictions with feature contributions"). What comes from one
-column is summed. Anything else: Shapley values over raw columns from drawn orders.
+column is summed. Anything else: Shapley values over raw columns from drawn orders. Of a calibrated
+model the first two explain the score before calibration, and the unit says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from penstock.errors import InputError
 from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
 from penstock.explanation._tree_shap import cost, saabas, tree_shap
+from penstock.model.calibrated import uncalibrated
 from penstock.model.ensemble import Ensemble
 from penstock.model.trees import trees_of
 from penstock.records.model import Model
@@ -97,6 +99,7 @@ def _adds_up(found: Attributions) -> bool:
 
 def _by_structure(sample: Sample, *, keep: np.ndarray, seed: int) -> Attributions | None:
     features, estimator = (step for _, step in sample.model.typed.steps)
+    estimator = uncalibrated(estimator)
     of = origins(features)
     if of is None:
         return None
@@ -258,7 +261,7 @@ def _oriented(
         output, unit = estimator.predict(x), f"units of {record.target}"
     else:
         output = estimator.decision_function(x) if margin else estimator.predict_proba(x)
-        unit = _unit(record, margin=margin)
+        unit = _unit(record, margin=margin) + (" before calibration" if record.calibration else "")
     return Attributions(
         places=side.places,
         values=side.sign * values,

@@ -17,6 +17,7 @@ from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
 from penstock.explanation._tree_shap import cost, saabas, tree_shap
 from penstock.model import LoadedModel
+from penstock.model.calibrated import uncalibrated
 from penstock.model.trees import trees_of
 from penstock.records.explanation import ExplainedRow, Explanation
 
@@ -42,6 +43,7 @@ def later_attributions(
     code = model.record.code
     if code is not None and (code.estimator or code.transformer):
         return "it has code of its project, which decides what its features and outputs are"
+    estimator = uncalibrated(estimator)
     of = origins(features)
     x = np.asarray(features.transform(frame), dtype=np.float64)
     if of is None or x.shape[1] != len(of):
@@ -62,7 +64,7 @@ def later_attributions(
 def _linear(
     model: LoadedModel, x: np.ndarray, of: np.ndarray, explained: Explanation
 ) -> np.ndarray | str:
-    found = _linear_parts(model.typed.steps[-1][1])
+    found = _linear_parts(uncalibrated(model.typed.steps[-1][1]))
     if found is None:
         return "it is neither linear nor of trees"
     if model.record.task == "multiclass":

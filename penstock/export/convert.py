@@ -102,6 +102,12 @@ def _boosted(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     return _probabilities(graph, graph.double(total), record)
 
 
+def _calibrated(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    from penstock.export._calibration import calibrate
+
+    return calibrate(graph, fitted.maps, _estimator(graph, fitted.estimator, value, record))
+
+
 def _probabilities(graph: Graph, raw: str, record: Model) -> str:
     """Return what raw values mean: logit of the second class, logits of all, or the value."""
     import numpy as np
@@ -142,6 +148,7 @@ def _forest(graph: Graph, fitted: Any, value: str, record: Model) -> str:
 _ESTIMATORS = {
     "BoostedClassifier": _boosted,
     "BoostedRegressor": _boosted,
+    "CalibratedClassifier": _calibrated,
     "LogisticRegression": _linear,
     "Ridge": _linear,
     "HistGradientBoostingClassifier": _boosting,
@@ -151,4 +158,5 @@ _ESTIMATORS = {
     "ExtraTreesClassifier": _forest,
     "ExtraTreesRegressor": _forest,
 }
-"""The families of `penstock.training.estimators`, by the names of their fitted classes."""
+"""The families of `penstock.training.estimators`, and what may be around them, by the names of
+their fitted classes."""

@@ -35,6 +35,7 @@ TRUSTED_TYPES = frozenset(
         "penstock.features.transformers.RawColumns",
         "penstock.model.boosted.BoostedClassifier",
         "penstock.model.boosted.BoostedRegressor",
+        "penstock.model.calibrated.CalibratedClassifier",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
     }

@@ -8,9 +8,11 @@ from pydantic import Field
 
 from penstock.records.base import Record, Value
 from penstock.records.dataset import Column, Reading
+from penstock.records.estimate import Estimate
 
 Task = Literal["binary", "multiclass", "regression"]
 Label = bool | int | str
+CalibrationMethod = Literal["sigmoid", "isotonic"]
 FoldKind = Literal["random", "stratified", "group", "time"]
 
 FILE_NAME = "penstock.json"
@@ -82,6 +84,43 @@ class Folds(Value):
         return f"Settings were compared on {self.number} folds, {how}{gap}."
 
 
+class CalibrationFigures(Value):
+    """How far probabilities are from what happened, at a confidence of 0.95."""
+
+    brier: Estimate = Field(description="Of more than two classes the sum over them, from 0 to 2")
+    ece: Estimate = Field(description="Expected calibration error, as the gate's rule measures it")
+
+
+class Calibration(Value):
+    """What was done to a classifier's probabilities, learned on rows held out of its folds."""
+
+    method: CalibrationMethod
+    rows: int = Field(description="Predictions that it was fitted on")
+    judged: int = Field(description="Of these: rows that both figures are of")
+    before: CalibrationFigures
+    after: CalibrationFigures = Field(
+        description="By maps that were fitted on the other folds; of folds by time on earlier ones"
+    )
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence, as the report and the card have it."""
+        brier, ece = (
+            f"{_interval(getattr(self.before, name))} before, "
+            f"{_interval(getattr(self.after, name))} after"
+            for name in ("brier", "ece")
+        )
+        return (
+            f"Probabilities are calibrated by {self.method}, fitted on predictions for "
+            f"{self.rows:,} rows held out of the folds. On {self.judged:,} of them, by maps of "
+            f"other folds: Brier score {brier}; expected calibration error {ece} (95 %)."
+        )
+
+
+def _interval(of: Estimate) -> str:
+    return f"{of.value:.4f} ({of.low:.4f} to {of.high:.4f})"
+
+
 class OwnCode(Value):
     """Code of the project's own that a model carries, in its folder `code`."""
 
@@ -124,6 +163,10 @@ class Model(Record):
     folds: Folds | None = Field(
         default=None,
         description="The folds of its training part. None: an older release trained it",
+    )
+    calibration: Calibration | None = Field(
+        default=None,
+        description="What was done to its probabilities. None: they are the estimator's own",
     )
     positive: Label | None = Field(default=None, description="Binary task: the class scored")
     threshold: float | None = Field(

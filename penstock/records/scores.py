@@ -48,6 +48,7 @@ class Plan(Record):
     explain: bool
     part_rows: int
     form: str = Field(description="parquet, csv or sql")
+    table: str = Field(default="", description="Of a database: the table that is appended to")
     capture: str = Field(default="", description="Where rows are captured for the monitor")
     capture_sample: float = 1.0
     started: datetime

@@ -72,6 +72,8 @@ def _learned_from(model: Model, training: Dataset | None) -> Iterator[Block]:
         yield Text(model.sample.text)
     if model.folds is not None:
         yield Text(model.folds.text)
+    if model.calibration is not None:
+        yield Text(model.calibration.text)
     if training is None:
         return
     taken = {column.name for column in model.columns} | {model.target}

@@ -6,14 +6,18 @@ or is not what its note says, is no part: it is scored again.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of
 from penstock.common.progress import log
 from penstock.errors import InputError, PenstockError
+from penstock.processes.lock import HeldError, held
 from penstock.records.dataset import Column
 from penstock.records.scores import FILE_NAME, Plan, ScoredPart, Scores
 from penstock.scoring.refusals import RefusedRow
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS, REFUSED, PROGRESS = "rows", "refused", "progress"
-_PLAN = "plan.json"
+_PLAN, _MARK, _LOCK = "plan.json", "writer", ".lock"
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,19 @@ class Destination(Protocol):
             InputError: If it is whole, or something else is there.
         """
 
-    def begin(self, plan: Plan) -> None:
-        """Note what is asked for, before the first row is scored."""
-
     def prepare(self, columns: Sequence[Column]) -> None:
-        """Take the columns that will be written, before the first part is."""
+        """Take the columns that will be written, and keep others from writing there meanwhile.
+
+        Raises:
+            InputError: If the columns do not fit what is there, or another process writes there.
+        """
+
+    def begin(self, plan: Plan) -> None:
+        """Note what is asked for, before the first row is scored.
+
+        Raises:
+            InputError: If another command has done so meanwhile.
+        """
 
     def parts(self) -> list[ScoredPart]:
         """Return the parts that are whole, from the first on, without a gap."""
@@ -65,6 +77,9 @@ class Destination(Protocol):
 
     def finish(self, scores: Scores) -> None:
         """Write the record: all of it is there."""
+
+    def close(self) -> None:
+        """Let others write there."""
 
 
 class FolderDestination:
@@ -82,6 +97,8 @@ class FolderDestination:
         self._place = place
         self._form = form
         self._shown = shown
+        self._lock = contextlib.ExitStack()
+        self._token = secrets.token_hex(8).encode()
 
     def whole(self) -> Scores | None:
         """See `Destination`."""
@@ -113,10 +130,32 @@ class FolderDestination:
 
     def begin(self, plan: Plan) -> None:
         """See `Destination`."""
+        if _PLAN in self._place.names(PROGRESS):
+            raise taken_over(self._shown)
         self._place.write(PROGRESS, _PLAN, plan.dumps().encode())
 
-    def prepare(self, columns: Sequence[Column]) -> None:
-        """Do nothing: files have the columns of their rows."""
+    def prepare(self, columns: Sequence[Column]) -> None:  # noqa: ARG002
+        """See `Destination`. Files have the columns of their rows.
+
+        A folder is locked for as long as this process lives. A store has no locks: there the last
+        to come writes its mark, and whoever finds another mark than its own before it notes a part
+        has been taken over, and ends.
+        """
+        if isinstance(self._place, RemotePlace):
+            self._place.write(PROGRESS, _MARK, self._token)
+            return
+        path = self._place.path(PROGRESS, _LOCK)
+        try:
+            self._lock.enter_context(held(path, now=datetime.now(UTC)))
+        except HeldError as error:
+            raise InputError(
+                f"{error.holder} scores into this destination",
+                where=self._shown,
+                remedy="Wait until it has ended, or name another destination.",
+            ) from error
+        # Whoever held it before may have ended meanwhile, with all of it done.
+        if FILE_NAME in self._place.names("."):
+            self.begun()
 
     def parts(self) -> list[ScoredPart]:
         """See `Destination`."""
@@ -143,14 +182,26 @@ class FolderDestination:
             data = b"".join(one.json() + b"\n" for one in content.refused)
             self._place.write(REFUSED, f"{stem}.jsonl", data)
             files |= {"refused_file": f"{REFUSED}/{stem}.jsonl", "refused_digest": digest_of(data)}
+        self._require_mark()
         noted = part.model_copy(update=files)
         self._place.write(PROGRESS, f"{stem}.json", noted.dumps().encode())
         return noted
 
     def finish(self, scores: Scores) -> None:
         """See `Destination`."""
+        self._require_mark()
         self._sweep(scores)
         self._place.write(".", FILE_NAME, scores.dumps().encode())
+
+    def close(self) -> None:
+        """See `Destination`."""
+        self._lock.close()
+
+    def _require_mark(self) -> None:
+        if isinstance(self._place, LocalPlace):
+            return
+        if self._place.read(PROGRESS, _MARK) != self._token:
+            raise taken_over(self._shown)
 
     def _verified(self, number: int) -> ScoredPart | None:
         """Return a part whose files are what its note says; None where they are not."""
@@ -172,6 +223,15 @@ class FolderDestination:
             for name in self._place.names(folder):
                 if f"{folder}/{name}" not in listed:
                     self._place.remove(folder, name)
+
+
+def taken_over(where: str) -> InputError:
+    """Return what a command ends with that finds another one at its destination."""
+    return InputError(
+        "another command has begun to score into this destination meanwhile",
+        where=where,
+        remedy="Leave it to that one; if it has ended, give this command again.",
+    )
 
 
 def require_same(begun: Plan, asked: Plan, *, where: str) -> None:

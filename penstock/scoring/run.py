@@ -54,8 +54,10 @@ class Run:
         plan: What was asked for.
         loaded: The version.
         source: The rows.
-        destination: Where they go; it has noted the plan.
+        destination: Where they go.
         where: Its address, for people.
+        goes_on: Whether the destination has noted the plan. Else that is done once the source has
+            given its first rows: one that cannot be read, or lacks a column, leaves nothing there.
         each: The engine that answers the rows. Another than this process answers a part while the
             next one is read; the result is the same, to the last bit.
 
@@ -72,10 +74,11 @@ class Run:
         destination: Destination,
         *,
         where: str,
+        goes_on: bool,
         each: Each = here,
     ) -> None:
         self._plan, self._source, self._destination = plan, source, destination
-        self._where = where
+        self._where, self._goes_on = where, goes_on
         self._record = loaded.scorer.record
         lacking = lacks_background(loaded.scorer, loaded.background) if plan.explain else ""
         if lacking:
@@ -173,6 +176,8 @@ class Run:
         if not self._columns:
             self._columns = self._answerer.columns(rows)
             self._destination.prepare(self._columns)
+            if not self._goes_on:
+                self._destination.begin(self._plan)
             self._done = self._destination.parts()
             if self._done:
                 say(f"going on behind {len(self._done)} parts that are whole")

@@ -115,14 +115,20 @@ def score(order: Order, *, again: bool = False) -> Scores:
                 dataset=loaded.scorer.record.dataset_version,
             )
             plan = _plan(order, version=begun.version if begun else known)
-            if begun is None:
-                destination.begin(plan)
-            else:
+            if begun is not None:
                 require_same(begun, plan, where=shown(order.out, where="--out"))
                 plan = begun.model_copy(update={"version": _same_files(begun.version, known)})
             source = Source(order.data, loaded.scorer.record, keep=order.keep)
             where = shown(order.out, where="--out")
-            run = Run(plan, loaded, source, destination, where=where, each=each)
+            run = Run(
+                plan,
+                loaded,
+                source,
+                destination,
+                where=where,
+                goes_on=begun is not None,
+                each=each,
+            )
             return run.all(beside=Path(scratch) / "source")
 
 
@@ -140,7 +146,11 @@ def _destination(order: Order) -> Iterator[Destination]:
         place = place_at(order.out)
         if isinstance(place, LocalPlace):
             _require_folder(place.root)
-        yield FolderDestination(place, form=order.form, shown=shown_out)
+        folder = FolderDestination(place, form=order.form, shown=shown_out)
+        try:
+            yield folder
+        finally:
+            folder.close()
         return
     if not order.run:
         raise InputError(
@@ -231,6 +241,7 @@ def _plan(order: Order, *, version: ScoringVersion) -> Plan:
         explain=order.explain,
         part_rows=order.part_rows,
         form="sql" if is_database(order.out) else order.form,
+        table=order.table if is_database(order.out) else "",
         capture=order.capture,
         capture_sample=order.capture_sample,
         started=started,

@@ -16,8 +16,8 @@ from penstock.errors import InputError, IntegrityError, PenstockError, ServiceEr
 from penstock.records.dataset import Column
 from penstock.records.scores import Plan, ScoredPart, Scores
 from penstock.redaction import redact
-from penstock.scoring.destination import Content
-from penstock.scoring.sql_sessions import TYPES, alters, connect, quoted
+from penstock.scoring.destination import Content, taken_over
+from penstock.scoring.sql_sessions import TYPES, connect, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +79,8 @@ class SqlDestination:
     def begin(self, plan: Plan) -> None:
         """See `Destination`."""
         with self._transaction():
+            if self._noted()[0]:
+                raise taken_over(self._where)
             self._run_statement(
                 f"INSERT INTO {_RUNS} (run, plan) VALUES ({{}}, {{}})",  # noqa: S608
                 self._run,
@@ -103,7 +105,7 @@ class SqlDestination:
                 remedy="Name another table.",
             )
         for column in self._columns:
-            if alters(column.type, there[column.name]):
+            if self._session.alters(column.type, there[column.name]):
                 raise InputError(
                     f"the table {self._table!r} holds {column.name!r} as {there[column.name]}, "
                     f"which would change values of type {column.type}",
@@ -140,6 +142,7 @@ class SqlDestination:
     def write(self, part: ScoredPart, content: Content) -> ScoredPart:
         """See `Destination`."""
         with self._transaction():
+            self._require_alone(part.number)
             if content.table.num_rows:
                 self._session.append(self._table, self._with_run(content.table))
             if content.refused:
@@ -176,6 +179,12 @@ class SqlDestination:
     def close(self) -> None:
         """Let the database go."""
         self._session.close()
+
+    def _require_alone(self, part: int) -> None:
+        """Refuse a part that another process has appended since this one looked."""
+        query = f"SELECT 1 FROM {_PARTS} WHERE run = {{}} AND part = {{}}"  # noqa: S608
+        if self._session.rows(self._marked(query, 2), (self._run, part)):
+            raise taken_over(self._where)
 
     def _make_notes(self) -> None:
         with self._transaction():

@@ -57,10 +57,10 @@ class Session(Protocol):
         """Return a query's rows."""
 
     def columns(self, table: str) -> dict[str, str]:
-        """Return the columns of a table, each with the type that it was declared with.
+        """Return the columns of a table, each with the type that it was declared with."""
 
-        The type is empty where the database itself refuses values of another type.
-        """
+    def alters(self, kind: str, declared: str) -> bool:
+        """Return whether a column of a declared type would change values of a storage type."""
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Append rows to a table that has their columns."""
@@ -97,16 +97,14 @@ def connect(address: str, *, where: str) -> Session:
     return Sqlite(url.database) if kind == "sqlite" else DuckDb(url.database)
 
 
-def alters(kind: str, declared: str) -> bool:
-    """Return whether a column of a declared type would change values of a storage type.
+def _converts(kind: str, declared: str) -> bool:
+    """Return whether SQLite and DuckDB would make another value of one.
 
-    SQLite and DuckDB make 7 of the text 007 in a column of numbers, and DuckDB 0 of 0.4.
+    They make 7 of the text 007 in a column of numbers, and DuckDB 0 of 0.4.
     """
     name = declared.upper()
-    if not name:
-        return False
     if kind == "string":
-        return not any(part in name for part in ("CHAR", "CLOB", "TEXT", "STRING"))
+        return bool(name) and not any(part in name for part in ("CHAR", "CLOB", "TEXT", "STRING"))
     return kind == "number" and "INT" in name
 
 
@@ -151,6 +149,10 @@ class Sqlite:
         """See `Session`."""
         found = self._connection.execute(f"PRAGMA table_info({quoted(table)})")
         return {row[1]: row[2] for row in found}
+
+    def alters(self, kind: str, declared: str) -> bool:
+        """See `Session`."""
+        return _converts(kind, declared)
 
     def append(self, table: str, rows: pa.Table) -> None:
         """See `Session`."""
@@ -211,6 +213,10 @@ class DuckDb:
         described = self._connection.execute(f"DESCRIBE {quoted(table)}").fetchall()
         return {row[0]: row[1] for row in described}
 
+    def alters(self, kind: str, declared: str) -> bool:
+        """See `Session`."""
+        return _converts(kind, declared)
+
     def append(self, table: str, rows: pa.Table) -> None:
         """See `Session`."""
         names = ", ".join(map(quoted, rows.column_names))
@@ -260,10 +266,21 @@ class PostgreSql:
 
     def columns(self, table: str) -> dict[str, str]:
         """See `Session`."""
-        self._cursor.execute(f"SELECT * FROM {quoted(table)} LIMIT 0")  # noqa: S608
-        names = [column[0] for column in self._cursor.description]
-        self._cursor.fetchall()
-        return dict.fromkeys(names, "")
+        query = (
+            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+        )
+        return dict(self.rows(query, (quoted(table),)))
+
+    def alters(self, kind: str, declared: str) -> bool:
+        """See `Session`.
+
+        Rows are copied in PostgreSQL's binary form, in which eight bytes of a number are taken for
+        eight bytes of any other type: so the type must be the one that these tables are made with.
+        """
+        if kind == "string":
+            return not declared.startswith(("text", "character varying"))
+        return declared.upper() != TYPES["postgresql"][kind]
 
     def append(self, table: str, rows: pa.Table) -> None:
         """See `Session`."""

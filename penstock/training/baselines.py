@@ -85,6 +85,7 @@ def rebuild_constant(model: Path, *, output: Path) -> Path | None:
                 "name": name,
                 "parameters": {},
                 "threshold": constant_threshold(record.task),
+                "calibration": None,
             }
         ),
     )

@@ -99,6 +99,12 @@ def plan_of(
             where="training.class_weight",
             remedy="Leave it at none.",
         )
+    if problem.task == "regression" and spec.calibration != "none":
+        raise InputError(
+            f"calibration is {spec.calibration!r}, but a regression states no probabilities",
+            where="training.calibration",
+            remedy="Leave it at none.",
+        )
     if problem.task != "binary":
         if spec.threshold != "auto":
             raise InputError(

@@ -84,7 +84,7 @@ def render(outcome: Outcome) -> str:
     sections = [_leaderboard(outcome), _progress(outcome)]
     if record.task == "binary":
         sections.append(_threshold(outcome))
-    sections += [_chosen(outcome), *_given_up(outcome)]
+    sections += [*_calibration(outcome), _chosen(outcome), *_given_up(outcome)]
     if outcome.notes:
         body = "".join(paragraph(note) for note in outcome.notes)
         sections.append(Section(title="Notes", body=body))
@@ -114,6 +114,12 @@ def render(outcome: Outcome) -> str:
     )
 
 
+def remarks(problem: Problem) -> tuple[str, ...]:
+    """Return what a reader should know of the rows that were learned from."""
+    sample = () if problem.sample is None else (problem.sample.text,)
+    return (*sample, *(() if problem.split is None else problem.split.remarks()))
+
+
 def search_notes(problem: Problem, search: Search, spec: TrainingSpec) -> tuple[str, ...]:
     """Return why a search ended, which families had no turn, and how large trees could become."""
     because = {
@@ -133,6 +139,11 @@ def search_notes(problem: Problem, search: Search, spec: TrainingSpec) -> tuple[
             f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
             f"{len(problem.classes)} classes larger ones take more than "
             f"{estimators.FOREST_BYTES // 1_000_000} MB a forest."
+        )
+    if spec.calibration != "none":
+        notes.append(
+            "Settings were compared by their own probabilities, and baselines keep theirs; the "
+            "threshold and the scores shown with it are after calibration."
         )
     return tuple(notes)
 
@@ -321,6 +332,26 @@ def _because(outcome: Outcome) -> str:
     lacking = int((~np.isfinite(outcome.gains[0])).sum())
     left_out = f" {lacking:,} rows lack a column that it needs and are left out." if lacking else ""
     return f" The gate's policy says by gate.cost what decisions are worth.{left_out}"
+
+
+def _calibration(outcome: Outcome) -> list[Section]:
+    found = outcome.record.calibration
+    if found is None:
+        return []
+    rows = [
+        [name, *(f"{e.value:.4f} ({e.low:.4f} to {e.high:.4f})" for e in figures)]
+        for name, figures in (
+            ("Brier score", (found.before.brier, found.after.brier)),
+            ("Expected calibration error", (found.before.ece, found.after.ece)),
+        )
+    ]
+    return [
+        Section(
+            title="Calibration",
+            lead=found.text,
+            body=table(("", "Before", "After"), rows),
+        )
+    ]
 
 
 def _chosen(outcome: Outcome) -> Section:

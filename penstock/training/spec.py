@@ -190,6 +190,12 @@ class TrainingSpec(Spec):
         "cost: the worth of decisions by gate.cost. auto: cost where the gate has that rule, else "
         "f1_macro, the mean of the F1 scores of both classes",
     )
+    calibration: Literal["none", "sigmoid", "isotonic"] = Field(
+        default="none",
+        description="Classes: whether the winner's probabilities are put right by what happened to "
+        "the rows held out of the folds. sigmoid needs few rows, isotonic 1,000. The threshold is "
+        "chosen after it",
+    )
     class_weight: Literal["none", "balanced"] = Field(
         default="none",
         description="balanced weighs rows by the rarity of their class; it spoils probabilities, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import tracking
 from penstock.common import files
@@ -32,12 +32,15 @@ from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
-from penstock.training.report import Outcome, render, search_notes
+from penstock.training.report import Outcome, remarks, render, search_notes
 from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracker import Tracker, common_tags
+
+if TYPE_CHECKING:
+    from penstock.training.calibrating import Calibrator
 
 
 def train(
@@ -209,7 +212,8 @@ class _Training:
             own=self._own,
         )
         self._validation.forget()
-        best = search.best
+        calibrator = self._calibrator(search.best)
+        best = search.best if calibrator is None else calibrator.of(search.best)
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
             best.attempt.family,  # type: ignore[arg-type]
@@ -222,7 +226,12 @@ class _Training:
             own=self._own,
         )
         record = self._save(
-            model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
+            model,
+            estimator,
+            best.attempt,
+            threshold=threshold,
+            run_id=self._run_id,
+            calibrator=calibrator,
         )
         self._tracker.parent(best.attempt, parameters=self._parameters(record))
         return Outcome(
@@ -242,7 +251,7 @@ class _Training:
             unit=self._plan.unit,
             repeats=self._problem.repeats_text,
             notes=(
-                *_remarks(self._problem),
+                *remarks(self._problem),
                 *self._notes,
                 *search_notes(self._problem, search, self._spec),
             ),
@@ -291,6 +300,14 @@ class _Training:
         if attempt.complete and attempt.number > 1:
             self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
 
+    def _calibrator(self, best: Evaluated) -> Calibrator | None:
+        spec = self._spec
+        if spec.calibration == "none":
+            return None
+        from penstock.training.calibrating import fit_calibrator
+
+        return fit_calibrator(self._validation, best, method=spec.calibration, seed=spec.seed)
+
     def _threshold(self, evaluated: Evaluated) -> tuple[float | None, float | None]:
         if self._plan.objective is None:
             return self._plan.threshold, None
@@ -316,10 +333,12 @@ class _Training:
         *,
         threshold: float | None,
         run_id: str,
+        calibrator: Calibrator | None = None,
         fitted: Any = None,
     ) -> Model:
         import numpy as np
 
+        from penstock.model.calibrated import CalibratedClassifier
         from penstock.training.boosting.learner import Learner
 
         problem = self._problem
@@ -331,6 +350,7 @@ class _Training:
             class_rows=problem.class_rows,
             sample=problem.sample,
             folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
+            calibration=None if calibrator is None else calibrator.record,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -361,6 +381,8 @@ class _Training:
                 fitted = fit_whole(
                     estimator, features, problem.y, form=form, weights=problem.weights
                 )
+        if calibrator is not None:
+            fitted = CalibratedClassifier(fitted, list(calibrator.maps), calibrator.positive)
         return save_model(
             folder,
             transformer=problem.transformer,
@@ -386,8 +408,3 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def _remarks(problem: Problem) -> tuple[str, ...]:
-    sample = () if problem.sample is None else (problem.sample.text,)
-    return (*sample, *(() if problem.split is None else problem.split.remarks()))

@@ -263,6 +263,11 @@ def test_postgresql_takes_each_part_once(registered: Callable[..., Any], tmp_pat
             found = cursor.fetchall()
             cursor.execute('SELECT "row", "where" FROM "a scores_refused"')
             refused = cursor.fetchall()
+            last = scores.output_columns[-1].name
+            cursor.execute(f'ALTER TABLE "a scores" ALTER COLUMN "{last}" TYPE bigint')
+            connection.commit()
+        with pytest.raises(InputError, match=f"holds '{last}' as bigint, which would change"):
+            score(replace(order, run="tomorrow"))
     assert [one for one, _ in found] == ["r0000", "r0001", "r0003", "r0004", "r0005"]
     assert found[0][1].isoformat() == "2026-01-01T00:00:00+00:00"
     assert refused == [(3, f"{tmp_path}/rows.jsonl: line 3")]
