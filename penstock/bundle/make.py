@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock.common import files
-from penstock.data.types.numbers import pattern
-from penstock.data.types.value import BOOLEANS, Rules, rules_of
+from penstock.data.types.numbers import pattern, rewriting
+from penstock.data.types.times import ISO
+from penstock.data.types.value import BOOLEANS, SPACES, Rules, rules_of
 from penstock.errors import InputError
 from penstock.records import export
 from penstock.records.export import Export, Input
@@ -20,6 +21,9 @@ from penstock.registry import versions
 from penstock.scoring.version import resolve
 
 SCORER, RULES = "scorer.py", "rules.json"
+
+_NONE = "(?!)"
+"""What no text matches."""
 
 
 def bundle(asked: str, *, output: Path, tracking_uri: str, unapproved: bool = False) -> str:
@@ -68,6 +72,7 @@ def rules_for(record: Model, described: Export) -> dict[str, Any]:
     """Return what a scorer must know of a model: its columns, and what its scores amount to."""
     rules = rules_of(record.columns, record.reading)
     inputs = {each.column: each for each in described.inputs}
+    columns = sorted(record.columns, key=lambda column: inputs[column.name].index)
     return {
         "task": record.task,
         "target": record.target,
@@ -75,34 +80,35 @@ def rules_for(record: Model, described: Export) -> dict[str, Any]:
         "positive": record.positive,
         "threshold": record.threshold,
         "dataset": record.dataset_version,
-        "columns": [_column(rules[c.name], inputs[c.name]) for c in record.columns],
+        "columns": [_column(rules[c.name], inputs[c.name]) for c in columns],
     }
 
 
 def _column(rules: Rules, given: Input) -> dict[str, Any]:
     written = rules.written
-    found: dict[str, Any] = {
+    words: dict[str, float | None] = dict.fromkeys(rules.missing)
+    if rules.texts and rules.kind != "string":
+        words[""] = None
+    if rules.texts and rules.kind == "boolean":
+        words = {text: float(value) for text, value in BOOLEANS.items()} | words
+    # A text is no number where the training table had types of its own, and never a boolean.
+    numbers = rules.texts and rules.kind in ("integer", "number")
+    number = pattern(written) if numbers else _NONE
+    if rules.kind == "integer":
+        # `$` lets a line end follow.
+        number = re.sub(r"\$$", r"\\Z", number)
+    return {
         "name": rules.name,
         "type": rules.kind,
         "input": given.name,
-        "index": given.index,
         "kind": given.kind,
-        "texts": rules.texts,
-        "strip": rules.strip,
-        "missing": sorted(rules.missing),
+        "strip": SPACES if rules.strip else "",
+        "words": words,
+        "number": number,
+        "rewrite": rewriting(written),
+        "forms": [written.time] if written and written.time else [],
+        "iso": ISO.pattern,
     }
-    if rules.kind == "datetime":
-        found["time"] = written.time if written else ""
-    elif rules.kind == "boolean":
-        found["booleans"] = BOOLEANS
-    elif rules.kind != "string":
-        found |= {
-            "number": pattern(written),
-            "decimal": written.decimal if written else ".",
-            "thousands": written.thousands if written else "",
-            "affix": written.affix if written else "",
-        }
-    return found
 
 
 def _scorer() -> str:
