@@ -85,30 +85,41 @@ def rules_for(record: Model, described: Export) -> dict[str, Any]:
 
 
 def _column(rules: Rules, given: Input) -> dict[str, Any]:
-    written = rules.written
-    words: dict[str, float | None] = dict.fromkeys(rules.missing)
-    if rules.texts and rules.kind != "string":
-        words[""] = None
-    if rules.texts and rules.kind == "boolean":
-        words = {text: float(value) for text, value in BOOLEANS.items()} | words
-    # A text is no number where the training table had types of its own, and never a boolean.
-    numbers = rules.texts and rules.kind in ("integer", "number")
-    number = pattern(written) if numbers else _NONE
-    if rules.kind == "integer":
-        # `$` lets a line end follow.
-        number = re.sub(r"\$$", r"\\Z", number)
-    return {
+    found: dict[str, Any] = {
         "name": rules.name,
         "type": rules.kind,
         "input": given.name,
         "kind": given.kind,
         "strip": SPACES if rules.strip else "",
-        "words": words,
-        "number": number,
-        "rewrite": rewriting(written),
-        "forms": [written.time] if written and written.time else [],
-        "iso": ISO.pattern,
+        "words": _words(rules),
     }
+    written = rules.written
+    if rules.kind == "datetime":
+        found["forms"] = [written.time] if written and written.time else []
+        found["iso"] = ISO.pattern
+    elif rules.kind != "string":
+        found["number"] = _number(rules)
+        found["rewrite"] = rewriting(written)
+    return found
+
+
+def _words(rules: Rules) -> dict[str, float | None]:
+    """Return the texts that stand for a value, or for a missing one."""
+    words: dict[str, float | None] = {}
+    if rules.texts and rules.kind == "boolean":
+        words |= {text: float(value) for text, value in BOOLEANS.items()}
+    if rules.texts and rules.kind != "string":
+        words[""] = None
+    return words | dict.fromkeys(rules.missing)
+
+
+def _number(rules: Rules) -> str:
+    """Return the pattern of a text that is a number; without a table of texts there is none."""
+    if not rules.texts or rules.kind == "boolean":
+        return _NONE
+    found = pattern(rules.written)
+    # `$` lets a line end follow, which is no part of a whole number.
+    return re.sub(r"\$$", r"\\Z", found) if rules.kind == "integer" else found
 
 
 def _scorer() -> str:
