@@ -61,8 +61,11 @@ def by_bundle(penstock: Callable[..., Any], version: str, rows: Rows, *, folder:
     return _answers(json.loads(done.stdout))
 
 
-def by_mlflow(store: str, version: str, rows: Rows) -> Answers:
-    """Ask MLflow's pyfunc, and its scikit-learn flavour for what pyfunc leaves out."""
+def by_mlflow(store: str, version: str, rows: Rows, *, positive: int | None) -> Answers:
+    """Ask MLflow's pyfunc, and its scikit-learn flavour for the probabilities, which pyfunc lacks.
+
+    Of two classes the other one's is 1 less that of the positive one, by its place, as servers say.
+    """
     import mlflow
     import pandas as pd
 
@@ -76,6 +79,9 @@ def by_mlflow(store: str, version: str, rows: Rows) -> Answers:
         mlflow.set_tracking_uri(before)
     if hasattr(fitted, "predict_proba"):
         answers["probabilities"] = fitted.predict_proba(frame).tolist()
+    if positive is not None:
+        scores = [row[positive] for row in answers["probabilities"]]
+        answers["probabilities"] = [[1 - p, p] if positive else [p, 1 - p] for p in scores]
     return answers
 
 

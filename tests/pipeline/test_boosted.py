@@ -47,10 +47,14 @@ def ask_everywhere(shell: Any, project: Path, url: str, rows: list[dict[str, Any
     for at in (0, len(rows) // 2, len(rows) - 1):
         alone = every_path.by_server(url, name, rows[at : at + 1])
         assert alone == {kind: values[at : at + 1] for kind, values in served.items()}
+    copy = folder / "model"
+    versions.fetch(champion.uri, tracking_uri=store, destination=copy)
+    record = load(copy).record
+    positive = None if record.positive is None else record.classes.index(record.positive)
     found = {
         "batch": every_path.by_batch(penstock, champion.uri, rows, folder=folder),
         "bundle": every_path.by_bundle(penstock, champion.uri, rows, folder=folder),
-        "mlflow": every_path.by_mlflow(store, champion.uri, rows),
+        "mlflow": every_path.by_mlflow(store, champion.uri, rows, positive=positive),
     }
     for path, answers in found.items():
         assert answers == served, path

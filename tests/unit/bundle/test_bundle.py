@@ -14,7 +14,8 @@ import pytest
 from serving_process import ROW
 from test_serving_sklearn_scorer import KINDS, model_of
 
-from penstock.bundle.make import bundle, rules_for
+from penstock.bundle.make import bundle
+from penstock.bundle.rules import rules_for
 from penstock.bundle.scorer import Model as Scorer
 from penstock.errors import InputError
 from penstock.export.convert import convert
