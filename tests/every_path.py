@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import urllib.request
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,13 @@ def by_mlflow(store: str, version: str, rows: Rows, *, positive: int | None) -> 
 
     Of two classes the other one's is 1 less that of the positive one, by its place, as servers say.
     """
-    import mlflow
     import pandas as pd
+
+    with warnings.catch_warnings():
+        # MLflow's warning about its own type hints, given when it is imported.
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+        import mlflow.pyfunc
+        import mlflow.sklearn
 
     frame = pd.DataFrame(list(rows), dtype=object)
     before = mlflow.get_tracking_uri()
