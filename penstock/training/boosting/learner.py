@@ -72,19 +72,26 @@ class Learner(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def rounds_for(
-        self, x: np.ndarray, y: np.ndarray, *, stopping: np.ndarray, weights: np.ndarray | None
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        growing: np.ndarray,
+        stopping: np.ndarray,
+        weights: np.ndarray | None,
     ) -> int:
         """Return after how many rounds the loss on some of the rows was least.
 
         Args:
             x: Features, shape (n, width).
             y: The target as estimators take it, shape (n,).
-            stopping: Which rows to look at; the trees grow on the others.
+            growing: Which rows to grow trees on.
+            stopping: Which rows to look at.
             weights: One a row; None: all alike.
         """
         rows, classes = self._rows(x, y, weights)
         grown = library(self.name).grow(
-            rows.where(~stopping),
+            rows.where(growing),
             self._settings(classes),
             rounds=self.most_rounds,
             until=rows.where(stopping),
