@@ -11,6 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from penstock.model import load
+from penstock.registry import versions
+
 Rows = Sequence[dict[str, Any]]
 Answers = dict[str, list[Any]]
 """`predictions`, and of a classification `probabilities`, in the order of the rows."""
@@ -21,6 +26,50 @@ sys.path.insert(0, sys.argv[1])
 from scorer import Model
 print(json.dumps(Model(sys.argv[1]).predict(json.load(sys.stdin))))
 """
+
+
+def command(shell: Any, project: Path) -> Callable[..., str]:
+    """Return the command line on a project's registry; its commands must end well."""
+
+    def run(*arguments: str) -> str:
+        done = shell(*arguments, "--project", str(project))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+    return run
+
+
+def assert_same_bits(shell: Any, project: Path, *, url: str, rows: Rows) -> None:
+    """Ask for the champion of a project on every path: all must say the same, alone and together.
+
+    Args:
+        shell: The command line.
+        project: The project file, whose registry is beside it.
+        url: Where the champion answers.
+        rows: What is asked, 20 different answers at least.
+    """
+    name = yaml.safe_load(project.read_text())["name"]
+    store = f"sqlite:///{project.parent / '.penstock' / 'mlflow.db'}"
+    champion = versions.champion(name, tracking_uri=store)
+    assert champion is not None
+    folder = project.parent / f"asked-{champion.version}"
+    folder.mkdir()
+    served = by_server(url, name, rows)
+    assert len({json.dumps(one) for one in served.get("probabilities", served["predictions"])}) > 20
+    for at in (0, len(rows) // 2, len(rows) - 1):
+        alone = by_server(url, name, rows[at : at + 1])
+        assert alone == {kind: values[at : at + 1] for kind, values in served.items()}
+    versions.fetch(champion.uri, tracking_uri=store, destination=folder / "model")
+    record = load(folder / "model").record
+    positive = None if record.positive is None else record.classes.index(record.positive)
+    penstock = command(shell, project)
+    found = {
+        "batch": by_batch(penstock, champion.uri, rows, folder=folder),
+        "bundle": by_bundle(penstock, champion.uri, rows, folder=folder),
+        "mlflow": by_mlflow(store, champion.uri, rows, positive=positive),
+    }
+    for path, answers in found.items():
+        assert answers == served, path
 
 
 def by_server(url: str, name: str, rows: Rows) -> Answers:

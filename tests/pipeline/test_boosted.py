@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import every_path
@@ -20,44 +19,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 NAME = "simulated-transactions"
 FAMILIES = ("xgboost", "lightgbm")
-
-
-def command(shell: Any, project: Path) -> Any:
-    """The command line on a project's registry, which must end well."""
-
-    def run(*arguments: str) -> str:
-        done = shell(*arguments, "--project", str(project))
-        assert done.returncode == 0, done.stdout + done.stderr
-        return str(done.stdout)
-
-    return run
-
-
-def ask_everywhere(shell: Any, project: Path, url: str, rows: list[dict[str, Any]]) -> None:
-    """Ask for the champion on every path; all must say the same, to the bit."""
-    name = yaml.safe_load(project.read_text())["name"]
-    store = f"sqlite:///{project.parent / '.penstock' / 'mlflow.db'}"
-    champion = versions.champion(name, tracking_uri=store)
-    assert champion is not None
-    folder = project.parent / f"asked-{champion.version}"
-    folder.mkdir()
-    penstock = command(shell, project)
-    served = every_path.by_server(url, name, rows)
-    assert len({json.dumps(one) for one in served.get("probabilities", served["predictions"])}) > 20
-    for at in (0, len(rows) // 2, len(rows) - 1):
-        alone = every_path.by_server(url, name, rows[at : at + 1])
-        assert alone == {kind: values[at : at + 1] for kind, values in served.items()}
-    copy = folder / "model"
-    versions.fetch(champion.uri, tracking_uri=store, destination=copy)
-    record = load(copy).record
-    positive = None if record.positive is None else record.classes.index(record.positive)
-    found = {
-        "batch": every_path.by_batch(penstock, champion.uri, rows, folder=folder),
-        "bundle": every_path.by_bundle(penstock, champion.uri, rows, folder=folder),
-        "mlflow": every_path.by_mlflow(store, champion.uri, rows, positive=positive),
-    }
-    for path, answers in found.items():
-        assert answers == served, path
 
 
 def table(task: str, rows: int = 3_000) -> dict[str, Any]:
@@ -128,7 +89,7 @@ def test_every_path_gives_the_released_version_s_bits(shell: Any, task: str, fam
     rows += [rows[0] | change for change in odd]
     (model,) = folder.glob(".penstock/runs/*/kfp/*/train/model")
     assert load(model).record.name == family
-    ask_everywhere(shell, project, url, rows)
+    every_path.assert_same_bits(shell, project, url=url, rows=rows)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -161,7 +122,7 @@ def test_the_loop_of_a_boosted_model(shell: Any, family: str) -> None:
     assert state.version == 3
     assert state.last.attributions
     store = f"sqlite:///{home / 'mlflow.db'}"
-    penstock = command(shell, project)
+    penstock = every_path.command(shell, project)
     for number in (1, 2, 3):
         version = versions.registered(f"models:/{NAME}/{number}", tracking_uri=store)
         versions.fetch(version.uri, tracking_uri=store, destination=project.parent / str(number))
@@ -173,7 +134,7 @@ def test_the_loop_of_a_boosted_model(shell: Any, family: str) -> None:
     )
     status = shell("status", str(project)).stdout
     url = re.search(r"http://127\.0\.0\.1:\d+", status)[0]
-    ask_everywhere(shell, project, url, rows)
+    every_path.assert_same_bits(shell, project, url=url, rows=rows)
     asked = project.parent / "asked-3" / "asked.jsonl"
     out = project.parent / "explained"
     penstock("score", f"models:/{NAME}/3", "--data", str(asked), "--out", str(out), "--explain")
