@@ -5,7 +5,7 @@ from kfp import dsl
 from penstock.components.fetch_version import fetch_version
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify as tell_of_the_end
-from penstock.pipelines.gated import gated
+from penstock.pipelines.gated import ReleaseSettings, gated
 from penstock.pipelines.task_settings import light, network, sized
 
 NAME = "penstock-recall"
@@ -58,13 +58,15 @@ def recall(
             model=fetched.outputs["model"],
             baselines=fetched.outputs["baselines"],
             holdout=rows.outputs["dataset"],
-            name=name,
-            evaluation=evaluation,
-            policy=policy,
-            deployment=deployment,
-            card=card,
-            requested_by=requested_by,
-            tracking_uri=tracking_uri,
-            notify=notify,
             evidence={},
+            settings=ReleaseSettings(
+                name=name,
+                evaluation=evaluation,
+                policy=policy,
+                deployment=deployment,
+                card=card,
+                requested_by=requested_by,
+                tracking_uri=tracking_uri,
+                notify=notify,
+            ),
         )

@@ -4,8 +4,9 @@ from kfp import dsl
 
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify as tell_of_the_end
+from penstock.pipelines.gated import ReleaseSettings
 from penstock.pipelines.task_settings import light, network, sized
-from penstock.pipelines.trained import trained
+from penstock.pipelines.trained import CandidateSettings, trained
 
 NAME = "penstock-release"
 
@@ -67,21 +68,25 @@ def release(
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         trained(
             dataset=read.outputs["dataset"],
-            name=name,
-            target=target,
-            task=task,
-            positive=positive,
-            contract=contract,
-            expectations=expectations,
-            validation=validation,
-            split_options=split_options,
-            features=features,
-            training=training,
-            evaluation=evaluation,
-            policy=policy,
-            deployment=deployment,
-            card=card,
-            requested_by=requested_by,
-            tracking_uri=tracking_uri,
-            notify=notify,
+            candidate=CandidateSettings(
+                target=target,
+                task=task,
+                positive=positive,
+                contract=contract,
+                expectations=expectations,
+                validation=validation,
+                split_options=split_options,
+                features=features,
+                training=training,
+            ),
+            settings=ReleaseSettings(
+                name=name,
+                evaluation=evaluation,
+                policy=policy,
+                deployment=deployment,
+                card=card,
+                requested_by=requested_by,
+                tracking_uri=tracking_uri,
+                notify=notify,
+            ),
         )

@@ -38,19 +38,12 @@ def experiment_of(found: Located) -> Standing | None:
         PenstockError: If it cannot be read.
     """
     from penstock.rollout.experiment.exporter import standing
-    from penstock.rollout.target import target_of
 
     project = found.project
     if project.deployment.router != "local":
         # One on a cluster is not looked for: that would ask the cluster's API at each reading.
         return None
-    target = target_of(
-        project.deployment,
-        service=project.name,
-        home=found.home,
-        tracking_uri=project.tracking_uri,
-        keep_port=True,
-    )
+    target = found.target(tracking_uri=project.tracking_uri)
     return standing(target)
 
 

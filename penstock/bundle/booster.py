@@ -23,15 +23,13 @@ def of(folder: Path, *, where: str) -> tuple[str, bytes, dict[str, Any]]:
     """
     from penstock.model.boosted import BoostedTrees
 
+    kept = sorted((folder / FOLDER).iterdir()) if (folder / FOLDER).is_dir() else []
+    if len(kept) != 1:
+        raise _none(where)
     loaded = model.load(folder)
     transformer, estimator = (step for _, step in model.scoring_part(loaded.pipeline).steps)
-    kept = sorted((folder / FOLDER).iterdir()) if (folder / FOLDER).is_dir() else []
-    if not isinstance(estimator, BoostedTrees) or len(kept) != 1:
-        raise InputError(
-            f"the version is no model of XGBoost or LightGBM alone, but {loaded.record.name}",
-            where=where,
-            remedy="Its other forms are in docs/stock-formats.md.",
-        )
+    if not isinstance(estimator, BoostedTrees):
+        raise _none(where)
     known = {
         "library": estimator.library,
         "features": [str(name) for name in transformer.get_feature_names_out()],
@@ -41,3 +39,11 @@ def of(folder: Path, *, where: str) -> tuple[str, bytes, dict[str, Any]]:
         "threshold": loaded.record.threshold,
     }
     return kept[0].name, kept[0].read_bytes(), known
+
+
+def _none(where: str) -> InputError:
+    return InputError(
+        "the version is no model of XGBoost or LightGBM alone",
+        where=where,
+        remedy="Its other forms are in docs/stock-formats.md.",
+    )

@@ -125,13 +125,18 @@ def _described(fetched: Fetched) -> Export:
         else None
     )
     if described is None or not described.file:
-        why = described.reason if described else "it was registered without one"
         raise InputError(
-            f"the version has no ONNX form: {why}",
+            f"the version has no ONNX form: {_why_not(described, fetched.version)}",
             where=fetched.version.uri,
             remedy="Bundle a version that has one; the server answers for this one.",
         )
     return described
+
+
+def _why_not(described: Export | None, version: Version) -> str:
+    if described is not None:
+        return described.reason
+    return version.tags.get(versions.EXPORT_REASON) or "it was registered without one"
 
 
 def _write_rules(fetched: Fetched, described: Export, path: Path) -> None:
