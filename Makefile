@@ -105,6 +105,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/dashboard.py --check
 	$(BIN)/python scripts/experiment_objects.py --check
+	$(BIN)/python scripts/engine_objects.py --check
 	$(BIN)/python scripts/alert_table.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -136,6 +137,7 @@ catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/decision_list.py
 	$(BIN)/python scripts/dashboard.py
 	$(BIN)/python scripts/experiment_objects.py
+	$(BIN)/python scripts/engine_objects.py
 	$(BIN)/python scripts/alert_table.py
 
 # Every target below that begins with bench-, in this order.

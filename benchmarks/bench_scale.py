@@ -39,6 +39,7 @@ STEPS: dict[str, dict[str, str]] = {
     "split": {"ours": programs.SPLIT, "pandas": programs.SPLIT_PANDAS},
     "features": {
         "ours": programs.FEATURES,
+        **{f"Dask, {workers}": programs.features_on_dask(workers) for workers in (1, 2, 4)},
         "scikit-learn": programs.FEATURES_SKLEARN,
         "polars": programs.FEATURES_POLARS,
         "DuckDB": programs.FEATURES_DUCKDB,

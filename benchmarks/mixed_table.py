@@ -3,6 +3,7 @@
 python benchmarks/mixed_table.py csv 1000000 table.csv
 python benchmarks/mixed_table.py dataset 1000000 folder
 python benchmarks/mixed_table.py dataset 1000 folder 5000   # rows 5,000 to 5,999
+python benchmarks/mixed_table.py parquet 1000000 table.parquet   # fraud can be learned
 """
 
 from __future__ import annotations
@@ -72,9 +73,29 @@ def write_dataset(rows: int, path: Path, first: int = 0) -> None:
     table.write_dataset(batches, output=path, source="bench.parquet")
 
 
+def write_learnable(rows: int, path: Path) -> None:
+    """Write the table as a Parquet file, with a target that depends on three of the columns."""
+    from pyarrow import parquet
+
+    with parquet.ParquetWriter(path, batch(0, 1).schema) as writer:
+        for start in range(0, rows, 250_000):
+            writer.write_batch(_learnable(batch(start, min(250_000, rows - start)), start))
+
+
+def _learnable(rows: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    chance = np.random.default_rng([8, start])
+    amount, score = (rows.column(name).to_numpy() for name in ("amount", "score"))
+    web = np.asarray(rows.column("channel").to_pylist()) == "web"
+    logit = -6 + np.log1p(amount) / 2 + 3 * (score - 0.5) + 1.5 * web
+    fraud = chance.random(len(amount)) < 1 / (1 + np.exp(-logit))
+    return rows.set_column(rows.schema.get_field_index("fraud"), "fraud", pa.array(fraud))
+
+
 if __name__ == "__main__":
     rows, to = int(sys.argv[2]), Path(sys.argv[3])
     if sys.argv[1] == "csv":
         write_csv(rows, to)
+    elif sys.argv[1] == "parquet":
+        write_learnable(rows, to)
     else:
         write_dataset(rows, to, int(sys.argv[4]) if len(sys.argv) > 4 else 0)

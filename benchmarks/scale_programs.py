@@ -44,6 +44,22 @@ fit_features(home / "whole", target="fraud", spec=FeaturesSpec(), output=home / 
 """
 )
 
+
+def features_on_dask(workers: int) -> str:
+    """Return the same by a Dask cluster of so many workers, started and ended in it."""
+    return (
+        _HEAD
+        + f"""
+from penstock.data.engine import EngineSpec, opened
+from penstock.features.fit import fit_features
+from penstock.features.spec import FeaturesSpec
+with opened(EngineSpec(name="dask", workers={workers})) as each:
+    fit_features(home / "whole", target="fraud", spec=FeaturesSpec(), each=each,
+                 output=home / "features-{workers}", report=home / "features.html")
+"""
+    )
+
+
 _USED = """
 NUMBERS = ["age", "visits", "balance_cents", "zip", "amount", "score", "ratio", "latitude",
            "temperature", "active"]

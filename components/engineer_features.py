@@ -23,24 +23,30 @@ def engineer_features(
         train: The training part that `split` wrote.
         proof: The split record; the column that groups were split by never becomes a feature.
         target: The column to predict; it never becomes a feature.
-        options: Fields of the project file's `features` section.
+        options: Fields of the project file's `features` section: kinds of columns, and which engine
+            reads the training part.
         features: The fitted transformer (skops) and features.json.
         report: What became of each column, and why.
 
     Fails when:
-        No usable column is left, or a declared kind does not fit its column.
+        No usable column is left, or a declared kind does not fit its column; the engine
+        cannot be started.
     """
     from pathlib import Path
 
+    from penstock.data.engine import opened
     from penstock.features.fit import fit_features
     from penstock.features.spec import FeaturesSpec
     from penstock.records.dataset import Split
 
-    fit_features(
-        Path(train.path),
-        target=target,
-        split=Split.read(Path(proof.path)),
-        spec=FeaturesSpec.parse(options, where="features"),
-        output=Path(features.path),
-        report=Path(report.path),
-    )
+    spec = FeaturesSpec.parse(options, where="features")
+    with opened(spec.engine) as each:
+        fit_features(
+            Path(train.path),
+            target=target,
+            split=Split.read(Path(proof.path)),
+            spec=spec,
+            output=Path(features.path),
+            report=Path(report.path),
+            each=each,
+        )

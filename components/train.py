@@ -34,7 +34,8 @@ def train(
         experiment: MLflow experiment.
         task: binary, multiclass, regression, or auto.
         positive: Two classes: the one that is scored; empty takes 1, true or else the rarer.
-        options: Fields of the project file's `training` section.
+        options: Fields of the project file's `training` section: candidates, trials, metric, and
+            which engine scores the settings.
         policy: Fields of its `gate` section: the rule on cost, if any, sets the threshold.
         tracking_uri: MLflow store; empty takes the environment's MLFLOW_TRACKING_URI. An injected
             MLFLOW_RUN_ID is reused.
@@ -45,10 +46,11 @@ def train(
 
     Fails when:
         The target is absent or constant, the features were fitted on other data, rows were changed
-        after the split, or MLflow does not answer.
+        after the split, MLflow does not answer, or the engine cannot be started.
     """
     from pathlib import Path
 
+    from penstock.data.engine import opened
     from penstock.gate.policy import Policy
     from penstock.gate.rules import business_value
     from penstock.records.dataset import Split
@@ -56,20 +58,23 @@ def train(
     from penstock.training.train import train as fit
 
     rules = Policy.parse(policy, where="gate")
-    record = fit(
-        Path(train.path),
-        features=Path(features.path),
-        split=Split.read(Path(proof.path)),
-        target=target,
-        task=task,
-        positive=positive,
-        spec=TrainingSpec.parse(options, where="training"),
-        model=Path(model.path),
-        baselines=Path(baselines.path),
-        report=Path(report.path),
-        experiment=experiment,
-        tracking_uri=tracking_uri,
-        value=business_value.RULE.of(rules),
-        check=rules.check,
-    )
+    spec = TrainingSpec.parse(options, where="training")
+    with opened(spec.engine) as each:
+        record = fit(
+            Path(train.path),
+            features=Path(features.path),
+            split=Split.read(Path(proof.path)),
+            target=target,
+            task=task,
+            positive=positive,
+            spec=spec,
+            model=Path(model.path),
+            baselines=Path(baselines.path),
+            report=Path(report.path),
+            experiment=experiment,
+            tracking_uri=tracking_uri,
+            value=business_value.RULE.of(rules),
+            check=rules.check,
+            each=each,
+        )
     model.metadata.update(estimator=record.name, metric=record.metric, score=record.score)

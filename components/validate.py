@@ -43,13 +43,14 @@ def validate(
     """
     from pathlib import Path
 
-    from penstock.data.engine import EngineSpec, opened
+    from penstock.data.engine import opened
     from penstock.quality.check import validate as check
     from penstock.quality.spec import Contract, ValidationSpec
     from penstock.quality.suite import from_parameter
 
     spec = ValidationSpec.parse(options, where="validation")
-    with opened(spec.engine or EngineSpec()) as each:
+    places = {Path(dataset.path): dataset.uri}
+    with opened(spec.engine, addresses=places) as each:
         validation = check(
             Path(dataset.path),
             contract=Contract.parse(contract, where="contract"),

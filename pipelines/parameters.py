@@ -26,8 +26,11 @@ _SECTIONS = {
     "notify": "notify",
 }
 
-_ON_AN_ENGINE = ("validation",)
+_ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
+
+_IN_PODS = ("validation",)
+"""Those of which the work may be done in pods of its own: it needs nothing but the dataset."""
 
 _OF_A_RECALL = (
     "name",
@@ -117,7 +120,7 @@ def for_score(project: Project) -> dict[str, Any]:
     return {
         "name": project.name,
         "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
-        "scoring": values.get("scoring", {}),
+        "scoring": _on_engine("scoring", values),
     }
 
 
@@ -214,7 +217,7 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
         folder: Where the project file is.
         here: Whether the run is on this machine, and finds it there.
     """
-    named = [Reference.of(text) for text in _own(project).values() if text]
+    named = [Reference.of(text) for texts in _own(project).values() for text in texts if text]
     if not named:
         return None
     place = {"folder": str(folder.resolve())} if here else {}
@@ -225,11 +228,11 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
     }
 
 
-def _own(project: Project) -> dict[str, str]:
+def _own(project: Project) -> dict[str, tuple[str, ...]]:
     """Return what a project names of its own code, by the section that takes it."""
     return {
-        "features": project.features.transformer,
-        "training": project.training.estimator,
+        "features": (project.features.transformer,),
+        "training": (project.training.estimator, project.training.own_metric.function),
     }
 
 
@@ -245,10 +248,18 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
         "tracking_uri": project.tracking_uri,
     }
     for section, parameter in _SECTIONS.items():
-        parameters[parameter] = values.get(section, {})
-        if section in _ON_AN_ENGINE and "engine" in values:
-            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
+        parameters[parameter] = _on_engine(section, values)
     for section, named in _own(project).items():
-        if named:
+        if any(named):
             parameters[section] = {**parameters[section], "code": code}
     return parameters
+
+
+def _on_engine(section: str, values: Mapping[str, Any]) -> Any:
+    """Return what a section says, with the project's engine where its step works on one."""
+    given, engine = values.get(section, {}), values.get("engine")
+    if engine is None or section not in _ON_AN_ENGINE:
+        return given
+    if engine.get("on") == "kubernetes" and section not in _IN_PODS:
+        return given
+    return {"engine": engine, **given}

@@ -93,6 +93,14 @@ def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         action="store_true",
         help="take a version that is named by its number although it was not approved",
     )
+    add(
+        "--engine",
+        default="local",
+        choices=("local", "dask"),
+        help="what answers the rows, with the same output: processes of Penstock's own, or a Dask "
+        "cluster on this machine (%(default)s)",
+    )
+    add("--workers", type=int, default=1, metavar="N", help="its processes (%(default)s)")
     add_store_options(command)
     command.set_defaults(command=_score)
 
@@ -145,6 +153,8 @@ def _score(options: argparse.Namespace) -> int:
     Rows are read as the model's training table was, and answered by the same runtime as the
     server's. A row that the server would refuse is refused here, never dropped in silence.
     """
+    from penstock.data.engine import EngineSpec
+    from penstock.data.engine.spec import MOST_WORKERS
     from penstock.scoring.score import Order, score
 
     if options.part_rows < 1:
@@ -157,6 +167,8 @@ def _score(options: argparse.Namespace) -> int:
             where="--capture-sample",
             remedy="Give the share of the rows, like 0.1; to capture none leave --capture out.",
         )
+    if not 1 <= options.workers <= MOST_WORKERS:
+        raise UsageError(f"{options.workers} processes", where="--workers")
     tracking_uri, _ = store_of(options)
     scores = score(
         Order(
@@ -175,6 +187,7 @@ def _score(options: argparse.Namespace) -> int:
             capture_sample=options.capture_sample,
             unapproved=options.unapproved,
             tracking_uri=tracking_uri,
+            engine=EngineSpec(name=options.engine, workers=options.workers),
         )
     )
     print("\n".join(lines_of(scores)))

@@ -28,6 +28,15 @@ envoy=$(module github.com/envoyproxy/gateway "$ENVOY_GATEWAY_VERSION")
 # A chart's template: without its `if`, it is the definition.
 sed '/^{{/d' "$envoy/charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml" \
   >"$partial/gateway.envoyproxy.io_envoyproxies.yaml"
+# Dask's operator brings its definition in its Python package, in its chart.
+if python=$(command -v .venv/bin/python || command -v python3) &&
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$partial" "dask-kubernetes==$DASK_OPERATOR_VERSION"; then
+  "$python" -m zipfile -e "$partial"/dask_kubernetes-*.whl "$partial/dask"
+  cp "$partial/dask/dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator/crds/daskcluster.yaml" \
+    "$partial/kubernetes.dask.org_daskclusters.yaml"
+else
+  echo "dask-kubernetes could not be fetched, so DaskCluster has no schema to be checked against." >&2
+fi
 chmod -R u+w "$partial"
 mkdir -p "$folder"
 mv "$partial"/*.yaml "$folder"

@@ -19,8 +19,8 @@ SHARED = Path(__file__).parents[2] / "shared"
 SOURCES = {
     "data": "Put adult-train.csv, adult-test.csv and winequality-white.csv there, as "
     "github.com/jbrownlee/Datasets has them.",
-    "crds": "Put the resource definitions of KServe, the Gateway API and Kubeflow Pipelines there, "
-    "as their repositories have them.",
+    "crds": "Put the resource definitions of KServe, the Gateway API, Kubeflow Pipelines and Dask "
+    "there, as their repositories have them.",
     "cases": "Ask the maintainers for it.",
 }
 """Where each of its folders comes from."""

@@ -40,7 +40,7 @@ class Run:
 
     @property
     def registered(self) -> str:
-        """The version that it registered, or nothing. It has the form `models:/NAME/NUMBER`."""
+        """The address of the version that it registered; empty where there is none."""
         return self.result.registration.uri if self.result.registration else ""
 
     @property

@@ -94,7 +94,7 @@ def baseline_of(holdout: Holdout, policy: Policy) -> Baseline:
     return Baseline(
         task=record.task,
         target=record.target,
-        metric=record.metric,
+        metric=_watched(record),
         model=holdout.models[CANDIDATE].digest,
         dataset=holdout.dataset.content,
         rows=holdout.rows,
@@ -105,6 +105,13 @@ def baseline_of(holdout: Holdout, policy: Policy) -> Baseline:
         notes=tuple(note for _, notes in made for note in notes),
         **_counts(scored),
     )
+
+
+def _watched(record: Model) -> str:
+    """Return the metric that the monitor watches by default: one of the project's own it lacks."""
+    if record.code is None or record.code.metric is None:
+        return record.metric
+    return {"binary": "roc_auc", "multiclass": "log_loss", "regression": "rmse"}[record.task]
 
 
 def _classes(record: Model) -> tuple[bool | int | str, ...]:

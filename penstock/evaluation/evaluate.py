@@ -15,6 +15,7 @@ from penstock.gate.holdout import Context, Holdout, read_holdout
 from penstock.gate.policy import Policy
 from penstock.gate.rules import RULES
 from penstock.metrics import METRICS
+from penstock.model.own_metric import use_metric_of
 from penstock.records.dataset import Split
 from penstock.records.evaluation import CANDIDATE, CHAMPION, Scores
 from penstock.records.health import SPLIT_NAME
@@ -90,6 +91,7 @@ def evaluate(
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     names = [column.name for column in rows.dataset.columns]
     record = rows.record
+    use_metric_of(record)
     policy.check(columns=names, target=record.target, task=record.task, metric=record.metric)
     measured = measure_models(rows, spec)
     context = Context(

@@ -36,6 +36,7 @@ _IDENTITY = {
     "columns",
     "parameters",
     "dataset",
+    "code",
     "libraries",
     "levels",
 }

@@ -14,6 +14,7 @@ from penstock import model as models
 from penstock.data.table import iter_batches, read_dataset
 from penstock.errors import InputError
 from penstock.model import LoadedModel
+from penstock.model.own_metric import use_metric_of
 
 Floats = np.ndarray
 
@@ -59,6 +60,7 @@ def draw(holdout: Path, *, model: Path, rows: int, seed: int) -> Sample:
     loaded = models.load(model, run_code=True)
     dataset = read_dataset(holdout)
     record = loaded.record
+    use_metric_of(record)
     names = [column.name for column in record.columns]
     absent = [name for name in (*names, record.target) if dataset.column(name) is None]
     if absent:

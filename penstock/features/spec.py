@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.features import FeatureKind
 from penstock.records.spec import Spec
@@ -37,4 +38,7 @@ class FeaturesSpec(Spec):
     )
     text_buckets: int = Field(
         default=256, ge=16, description="Columns into which the words of a text are hashed"
+    )
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
     )

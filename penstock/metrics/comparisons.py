@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from penstock.metrics import own
 from penstock.metrics.arrays import Floats
 from penstock.metrics.intervals import (
     LARGEST_EFFECT,
@@ -75,10 +76,20 @@ def paired_difference(
         other: Likewise, of the same rows in the same order.
         confidence: Share of such intervals that hold the true difference, between 0 and 1.
     """
-    method = METHODS[metric]
+    method = _method(metric)
     ends, p = method.interval(one, other, confidence)
     value = one.value - other.value
     return Difference(enclosing(value, ends), method.name, p)
+
+
+def _method(metric: str) -> Method:
+    if metric not in own.OWN:
+        return METHODS[metric]
+    return Method(
+        "paired percentile bootstrap",
+        "Efron and Tibshirani 1993",
+        lambda one, other, confidence: own.difference(one, other, metric, confidence=confidence),
+    )
 
 
 def _accuracy(one: MetricEstimate, other: MetricEstimate, confidence: float) -> tuple[Range, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from penstock.metrics import own
 from penstock.metrics.arrays import Floats
 from penstock.metrics.influence import f1_correlation, influences
 from penstock.metrics.methods import (
@@ -106,9 +107,20 @@ def estimate_metrics(
     found = {}
     for metric, value in values.items():
         of = MetricValue(value, predictions, effects.get(metric))
-        estimate = enclosing(value, METHODS[metric].interval(of, confidence))
+        estimate = enclosing(value, _method(metric).interval(of, confidence))
         found[metric] = MetricEstimate(value, predictions, of.influence, estimate)
     return found
+
+
+def _method(metric: str) -> Method:
+    """Return the method of a metric; of the project's own nothing is known but its values."""
+    if metric not in own.OWN:
+        return METHODS[metric]
+    return Method(
+        "percentile bootstrap",
+        "Efron and Tibshirani 1993",
+        lambda of, confidence: own.interval(of, metric, confidence=confidence),
+    )
 
 
 def too_few_rows(predictions: Predictions) -> frozenset[str]:
@@ -116,8 +128,8 @@ def too_few_rows(predictions: Predictions) -> frozenset[str]:
     if predictions.task == "regression" or predictions.rarest >= MIN_CLASS_ROWS:
         return frozenset()
     if predictions.task == "multiclass":
-        return frozenset({"roc_auc_ovr"})
-    return frozenset({"roc_auc", "average_precision", "log_loss", "brier"})
+        return frozenset({"roc_auc_ovr", *own.OWN})
+    return frozenset({*own.OWN, "roc_auc", "average_precision", "log_loss", "brier"})
 
 
 def enclosing(value: float, ends: Range) -> Estimate:

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from penstock.metrics.arrays import Codes, Flags, Floats
+from penstock.metrics.own import OWN, OwnStatistic
 from penstock.metrics.predictions import Predictions
 
 
@@ -34,14 +35,15 @@ def compute(predictions: Predictions) -> dict[str, float]:
 def statistics_of(predictions: Predictions) -> list[Statistic]:
     """Return what computes the metrics of the task for these predictions."""
     truth, scores = predictions.truth, predictions.scores
+    own: list[Statistic] = [OwnStatistic(predictions)] if OWN else []
     if predictions.task == "regression":
-        return [Errors(truth, scores), MedianError(np.abs(scores - truth))]
+        return [Errors(truth, scores), MedianError(np.abs(scores - truth)), *own]
     binary = predictions.task == "binary"
     labels = Labels(truth, predictions.predicted, classes=predictions.classes, binary=binary)
     means = Means(predictions.losses)
     if binary:
-        return [Ranking(truth == 1, scores), labels, means]
-    return [labels, means, OneVersusRest(truth, scores)]
+        return [Ranking(truth == 1, scores), labels, means, *own]
+    return [labels, means, OneVersusRest(truth, scores), *own]
 
 
 def weighted_metrics(statistics: Iterable[Statistic], weights: Floats) -> dict[str, Floats]:

@@ -66,7 +66,7 @@ def found(sources: Sources, reference: Reference) -> Any:
     adopt(sources)
     try:
         module = importlib.import_module(f"{prefix(sources.digest)}.{reference.module}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A script may end itself: the step would end well.
         raise InputError(
             f"importing {reference.module} raises {type(error).__name__}: {error!s:.300}",
             where=str(reference),

@@ -64,7 +64,7 @@ def reported(reference: str, what: str) -> Iterator[None]:
         yield
     except PenstockError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{what} raises {type(error).__name__}: {error!s:.300}",
             where=reference,

@@ -30,7 +30,7 @@ from penstock.quality.row_conditions import (
 )
 from penstock.quality.spec import Expectation
 from penstock.quality.states.base import Rows, State
-from penstock.records.dataset import Dataset
+from penstock.records.dataset import Column, Dataset, ProfiledColumn
 
 _COLUMNS = 32
 """Columns that are read at once: memory does not grow with the width of a table."""
@@ -86,7 +86,7 @@ def found(
 ) -> dict[Request, Any]:
     """Return what the state of each request finds; the same request is made once."""
     states = {request: request.begin() for request in dict.fromkeys(requests)}
-    return _found(folder, _coded(dataset), states, parts_of(folder), each)
+    return _found(dataset, states, parts_of(folder), each)
 
 
 def planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
@@ -111,18 +111,13 @@ def planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
     return plan(expectation, dataset, selection) if are_plain(expectation, where) else None
 
 
-def _coded(dataset: Dataset) -> frozenset[str]:
-    """Return the text columns with few values: each value is checked but once."""
-    return frozenset(
-        column.name
-        for column in dataset.columns
-        if column.type == "string" and 0 < column.profile.distinct <= _LEVELS
-    )
+def _is_coded(column: ProfiledColumn) -> bool:
+    """Whether it is text with few values: each value is checked but once."""
+    return column.type == "string" and 0 < column.profile.distinct <= _LEVELS
 
 
 def _found(
-    folder: Path,
-    coded: frozenset[str],
+    dataset: Dataset,
     states: dict[Request, State],
     parts: Sequence[Part],
     each: Each,
@@ -132,7 +127,7 @@ def _found(
     while states:
         further: dict[Request, State] = {}
         for block in _blocks(states):
-            for request, state in _seen(folder, coded, block, parts, each).items():
+            for request, state in _seen(dataset, block, parts, each).items():
                 follow_up = state.follow_up()
                 if follow_up is None:
                     found[request] = state.finish()
@@ -143,17 +138,23 @@ def _found(
 
 
 def _seen(
-    folder: Path,
-    coded: frozenset[str],
+    dataset: Dataset,
     block: dict[Request, State],
     parts: Sequence[Part],
     each: Each,
 ) -> dict[Request, State]:
     """Return states that have seen all rows."""
-    if not any(state.columns for state in block.values()):
+    names = {name for state in block.values() for name in state.columns}
+    if not names:
         return block
+    columns = tuple(column for column in dataset.columns if column.name in names)
+    work = Pass(
+        columns=tuple(Column(name=column.name, type=column.type) for column in columns),
+        coded=tuple(column.name for column in columns if _is_coded(column)),
+        states=tuple(block.values()),
+    )
     seen: list[State] = []
-    for states in each(Pass(folder, coded, tuple(block.values())), parts):
+    for states in each(work, parts):
         if seen:
             for state, other in zip(seen, states, strict=True):
                 state.merge(other)
@@ -166,23 +167,23 @@ def _seen(
 class Pass:
     """One pass over parts of a dataset: states take their rows in.
 
+    It holds no path: the parts say where they lie, which may be elsewhere for another machine.
+
     Args:
-        folder: The dataset.
-        coded: Its text columns with few values.
+        columns: What the states read.
+        coded: Those of them that are text with few values.
         states: As they are before any row.
     """
 
-    folder: Path
-    coded: frozenset[str]
+    columns: tuple[Column, ...]
+    coded: tuple[str, ...]
     states: tuple[State, ...]
 
     def __call__(self, parts: Sequence[Part]) -> tuple[State, ...]:
         """Return the states after the rows of some parts."""
         states = copy.deepcopy(self.states)
-        columns = sorted({name for state in states for name in state.columns})
-        few = [name for name in columns if name in self.coded]
         with arrow.system_memory():
-            for batch, start in iter_parts(self.folder, parts, columns, coded=few):
+            for batch, start in iter_parts(parts, self.columns, coded=self.coded):
                 rows = Rows(batch, start)
                 for state in states:
                     state.update(rows)

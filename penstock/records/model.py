@@ -53,6 +53,14 @@ class TrainingSample(Value):
         )
 
 
+class OwnMetric(Value):
+    """A metric of the project's own, by which a search was done."""
+
+    function: str = Field(description="What `training.own_metric` names")
+    greater_is_better: bool
+    given: Literal["scores", "labels"]
+
+
 class Folds(Value):
     """The folds on which settings were compared."""
 
@@ -85,6 +93,9 @@ class OwnCode(Value):
     estimator: str = Field(default="", description="What `training.estimator` names; empty: none")
     transformer: str = Field(
         default="", description="What `features.transformer` names; empty: none"
+    )
+    metric: OwnMetric | None = Field(
+        default=None, description="The metric that the search optimised, if it is the project's own"
     )
 
 

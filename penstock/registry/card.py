@@ -200,7 +200,8 @@ def _details(model: Model, stated: CardSpec, *, uri: str) -> Part:
 
 
 def _own_code(code: OwnCode) -> str:
-    named = ", ".join(text for text in (code.estimator, code.transformer) if text)
+    metric = "" if code.metric is None else code.metric.function
+    named = ", ".join(text for text in (code.estimator, code.transformer, metric) if text)
     return f"{named}; the model carries {len(code.files)} files"
 
 

@@ -45,6 +45,13 @@ class Answered:
     refused: tuple[RefusedRow, ...]
 
 
+def unanswered(
+    typed: pa.RecordBatch, kept: pa.RecordBatch, refused: tuple[RefusedRow, ...] = ()
+) -> Answered:
+    """Return rows without an answer."""
+    return Answered(table=kept, typed=typed, scores=np.empty(0), vectors=None, refused=refused)
+
+
 class Answerer:
     """Answers rows as one version's server does.
 
@@ -90,6 +97,11 @@ class Answerer:
             )
 
     @property
+    def inputs(self) -> tuple[Column, ...]:
+        """The columns of the model."""
+        return self._record.columns
+
+    @property
     def made(self) -> tuple[Column, ...]:
         """The columns that are made, in order."""
         record = self._record
@@ -110,7 +122,10 @@ class Answerer:
 
     def answer(self, rows: Rows) -> Answered:
         """Return what is answered to rows, all of which may be refused."""
-        found = self.refused_only(rows)
+        return self.complete(self.refused_only(rows))
+
+    def complete(self, found: Answered) -> Answered:
+        """Return rows with their answer; there may be none."""
         made, scores, vectors = self._made(found.typed)
         return replace(found, table=self._table(found.table, made), scores=scores, vectors=vectors)
 
@@ -125,13 +140,7 @@ class Answerer:
             taken[list(refused)] = False
             places = np.flatnonzero(taken)
             typed, kept = typed.take(places), kept.take(places)
-        return Answered(
-            table=kept,
-            typed=typed,
-            scores=np.empty(0),
-            vectors=None,
-            refused=tuple(refused[row] for row in sorted(refused)),
-        )
+        return unanswered(typed, kept, tuple(refused[row] for row in sorted(refused)))
 
     def _made(
         self, typed: pa.RecordBatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,21 +13,20 @@ import numpy as np
 
 import penstock
 from penstock.common.progress import say
-from penstock.data.hashing.digest import CellHasher, RowDigest, hash_rows
-from penstock.data.types.storage import to_storage
+from penstock.data.engine import Each, here
+from penstock.data.hashing.digest import RowDigest
 from penstock.errors import InputError
 from penstock.records.dataset import Column
 from penstock.records.scores import Plan, ScoredPart, Scores
 from penstock.scoring.answers import PREDICTION, Answered, Answerer
 from penstock.scoring.captured import BatchCapture
 from penstock.scoring.destination import Content, Destination
+from penstock.scoring.pieces import Answer, Files, Piece, add, answered
 from penstock.scoring.refusals import RefusedRow, Tally
 from penstock.scoring.source import Rows, Source
-from penstock.serving.explaining import Explainer, lacks_background
+from penstock.serving.explaining import lacks_background
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from penstock.serving.prediction import Scorer
 
 
@@ -35,11 +35,13 @@ class Loaded:
     """A version as it answers.
 
     Attributes:
+        files: From which each process of an engine loads it.
         scorer: What computes.
         levels: Values that training saw, where others are refused.
         background: Rows that others are explained against.
     """
 
+    files: Files
     scorer: Scorer
     levels: Mapping[str, frozenset[str]]
     background: Mapping[str, list[Any]]
@@ -54,6 +56,8 @@ class Run:
         source: The rows.
         destination: Where they go; it has noted the plan.
         where: Its address, for people.
+        each: The engine that answers the rows. Another than this process answers a part while the
+            next one is read; the result is the same, to the last bit.
 
     Raises:
         InputError: If rows are to be explained and the version carries none to compare with, or a
@@ -61,7 +65,14 @@ class Run:
     """
 
     def __init__(
-        self, plan: Plan, loaded: Loaded, source: Source, destination: Destination, *, where: str
+        self,
+        plan: Plan,
+        loaded: Loaded,
+        source: Source,
+        destination: Destination,
+        *,
+        where: str,
+        each: Each = here,
     ) -> None:
         self._plan, self._source, self._destination = plan, source, destination
         self._where = where
@@ -73,12 +84,14 @@ class Run:
             loaded.scorer,
             keep=plan.keep,
             levels=loaded.levels,
-            explainer=Explainer(loaded.scorer, loaded.background) if plan.explain else None,
+            explainer=loaded.files.explainer(loaded.scorer),
         )
+        self._files, self._each = loaded.files, each
         self._capture = BatchCapture(plan, self._record) if plan.capture else None
         self._columns: tuple[Column, ...] = ()
         self._done: list[ScoredPart] = []
         self._parts: list[ScoredPart] = []
+        self._begun = 0
 
     def all(self, *, beside: Path) -> Scores:
         """Score all rows, write the record last, and return it.
@@ -87,15 +100,8 @@ class Run:
             beside: Files from elsewhere are copied into a folder beside it meanwhile.
         """
         with self._source.opened(beside=beside) as blocks:
-            part: _Part | None = None
-            for rows in self._pieces(blocks()):
-                if part is None:
-                    part = self._begin(rows)
-                self._take(rows, part)
-                if part.rows == self._plan.part_rows:
-                    self._close(part)
-                    part = None
-            if part is not None:
+            parts = self._read(blocks())
+            for part in parts if self._each is here else self._answered_behind(parts):
                 self._close(part)
         if not self._parts:
             raise InputError(
@@ -110,6 +116,46 @@ class Run:
             self._capture.finish(scores.parts)
         self._destination.finish(scores)
         return scores
+
+    def _read(self, blocks: Iterator[Rows]) -> Iterator[_Part]:
+        """Yield the parts of the source; without an engine they are answered as they are read."""
+        part: _Part | None = None
+        for rows in self._pieces(blocks):
+            part = part or self._begin(rows)
+            self._take(rows, part)
+            if part.rows == self._plan.part_rows:
+                yield part
+                part = None
+        if part is not None:
+            yield part
+
+    def _answered_behind(self, parts: Iterator[_Part]) -> Iterator[_Part]:
+        """Yield parts that the engine has answered; while it does, the next one is read."""
+        with ThreadPoolExecutor(1) as behind:
+            last: tuple[_Part, Future[list[Answer]]] | None = None
+            try:
+                for part in parts:
+                    answers = behind.submit(self._answers, part.pieces)
+                    if last is not None:
+                        yield self._filled(*last)
+                    last = part, answers
+            except InputError:
+                # A row that is refused is no reason to lose the part before it.
+                if last is not None:
+                    yield self._filled(*last)
+                raise
+            if last is not None:
+                yield self._filled(*last)
+
+    def _answers(self, pieces: list[Piece]) -> list[Answer]:
+        shares = self._each(self._files, pieces)
+        return sorted((one for share in shares for one in share), key=lambda one: one.number)
+
+    def _filled(self, part: _Part, answers: Future[list[Answer]]) -> _Part:
+        for piece, answer in zip(part.pieces, answers.result(), strict=True):
+            self._fill(part, piece, answer)
+        part.pieces.clear()
+        return part
 
     def _pieces(self, blocks: Iterator[Rows]) -> Iterator[Rows]:
         """Yield the rows in pieces that do not cross the end of a part."""
@@ -130,33 +176,45 @@ class Run:
             self._done = self._destination.parts()
             if self._done:
                 say(f"going on behind {len(self._done)} parts that are whole")
-        number = len(self._parts)
+        number, self._begun = self._begun, self._begun + 1
         return _Part(
             number=number,
             start=number * self._plan.part_rows,
-            read=_Digest(self._record.columns),
-            written=_Digest(self._columns),
+            read=RowDigest(self._record.columns),
+            written=RowDigest(self._columns),
             known=self._done[number] if number < len(self._done) else None,
         )
 
     def _take(self, rows: Rows, part: _Part) -> None:
-        """Score a piece into its part; of one that is whole only the rows are checked."""
+        """Take a piece into its part; of one that is whole only the rows are checked."""
         before = part.start + part.rows
         self._require_types(rows, before)
-        again = part.known is not None
-        answered = self._answerer.refused_only(rows) if again else self._answerer.answer(rows)
+        found = self._answerer.refused_only(rows)
         part.rows += rows.count
-        self._refuse(part, answered, before)
-        part.read.add(answered.typed)
-        if again:
+        self._refuse(part, found, before)
+        places = np.arange(before + 1, before + rows.count + 1)
+        piece = Piece(
+            number=len(part.pieces),
+            rows=found,
+            places=np.delete(places, [one.row for one in found.refused]),
+            written=self._columns,
+            again=part.known is not None,
+        )
+        if self._each is here:
+            self._fill(part, piece, *answered([piece], answerer=self._answerer))
+        else:
+            part.pieces.append(piece)
+
+    def _fill(self, part: _Part, piece: Piece, answer: Answer) -> None:
+        """Add what was answered to the part."""
+        add(part.read, piece.rows.typed.num_rows, answer.input_sums)
+        if answer.table is None:
             return
-        part.written.add(answered.table)
-        part.tables.append(answered.table)
+        add(part.written, answer.table.num_rows, answer.output_sums)
+        part.tables.append(answer.table)
         if self._capture is not None:
-            places = np.arange(before + 1, before + rows.count + 1)
-            places = np.delete(places, [one.row for one in answered.refused])
-            labels = answered.table.column(PREDICTION).to_pylist()
-            self._capture.add(answered, labels=labels, rows=places)
+            labels = answer.table.column(PREDICTION).to_pylist()
+            self._capture.add(answer.of(piece), labels=labels, rows=piece.places)
 
     def _require_types(self, rows: Rows, before: int) -> None:
         """Refuse a column that is kept and changes its type: its rows would not fit together."""
@@ -253,40 +311,22 @@ class Run:
         )
 
 
-class _Digest:
-    """The digest of some columns' rows, batch by batch."""
-
-    def __init__(self, columns: tuple[Column, ...]) -> None:
-        self._columns = columns
-        self._hashers = [CellHasher(column) for column in columns]
-        self._digest = RowDigest(columns)
-
-    @property
-    def rows(self) -> int:
-        return self._digest.rows
-
-    @property
-    def sums(self) -> tuple[int, int]:
-        return self._digest.sums
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        if not batch.num_rows:
-            return
-        pairs = zip(self._hashers, self._columns, batch.columns, strict=True)
-        cells = ((hasher, hasher.hashes(to_storage(array, c))) for hasher, c, array in pairs)
-        self._digest.add(hash_rows(cells, rows=batch.num_rows))
-
-
 @dataclass
 class _Part:
-    """The part that is being scored; `known`: its note, where it is whole already."""
+    """The part that is being scored.
+
+    Attributes:
+        known: Its note, where it is whole already.
+        pieces: Those that wait for the engine.
+    """
 
     number: int
     start: int
-    read: _Digest
-    written: _Digest
+    read: RowDigest
+    written: RowDigest
     known: ScoredPart | None
     rows: int = 0
+    pieces: list[Piece] = field(default_factory=list)
     tables: list[Any] = field(default_factory=list)
     refused: list[RefusedRow] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -297,9 +337,6 @@ def _content(
 ) -> str:
     """Return the content digest of all parts' rows."""
     digest = RowDigest(columns)
-    digest.rows = sum(part.scored for part in parts)
-    digest.sums = (
-        sum(first for first, _ in sums) % (1 << 64),
-        sum(second for _, second in sums) % (1 << 64),
-    )
+    for part, of_part in zip(parts, sums, strict=True):
+        add(digest, part.scored, of_part)
     return digest.content()

@@ -13,11 +13,13 @@ from tempfile import TemporaryDirectory
 
 from penstock.captures.places import LocalPlace, place_at
 from penstock.common.secrets import shown
+from penstock.data.engine import EngineSpec, opened
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, IntegrityError
 from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
 from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
+from penstock.scoring.pieces import Files
 from penstock.scoring.run import Loaded, Run
 from penstock.scoring.source import Source
 from penstock.scoring.spec import PART_ROWS
@@ -46,6 +48,7 @@ class Order:
         capture_sample: Share of the rows that are.
         unapproved: Take a version that was named by number although it is not approved.
         tracking_uri: The MLflow store; empty takes MLFLOW_TRACKING_URI.
+        engine: What answers the rows; None: this process. The output is the same, to the last bit.
     """
 
     model: str
@@ -63,6 +66,7 @@ class Order:
     capture_sample: float = 1.0
     unapproved: bool = False
     tracking_uri: str = ""
+    engine: EngineSpec | None = None
 
 
 def score(order: Order, *, again: bool = False) -> Scores:
@@ -84,7 +88,9 @@ def score(order: Order, *, again: bool = False) -> Scores:
             used, or the source holds other rows than when it was begun.
         NotApprovedError: If the version may not score.
         IntegrityError: If its files, or rows that were appended, are not what was recorded.
-        ServiceError: If the registry, a store or a database does not answer.
+        MissingLibraryError: If the engine is Dask and that is not installed.
+        ServiceError: If the registry, a store or a database does not answer, or workers of the
+            engine cannot be started, or die again and again.
     """
     with _destination(order) as destination:
         whole = destination.whole() if again and order.run else None
@@ -95,7 +101,11 @@ def score(order: Order, *, again: bool = False) -> Scores:
         # An alias is no number, also where a scoring that goes on has resolved it.
         unapproved = order.unapproved and "@" not in order.model
         version, admitted = resolve(asked, tracking_uri=order.tracking_uri, unapproved=unapproved)
-        with TemporaryDirectory(prefix="penstock-score-") as scratch:
+        # An engine that cannot start leaves nothing at the destination.
+        with (
+            opened(order.engine) as each,
+            TemporaryDirectory(prefix="penstock-score-") as scratch,
+        ):
             loaded = _load(version, Path(scratch) / "model", order)
             known = recorded(
                 version,
@@ -111,7 +121,8 @@ def score(order: Order, *, again: bool = False) -> Scores:
                 require_same(begun, plan, where=shown(order.out, where="--out"))
                 plan = begun.model_copy(update={"version": _same_files(begun.version, known)})
             source = Source(order.data, loaded.scorer.record, keep=order.keep)
-            run = Run(plan, loaded, source, destination, where=shown(order.out, where="--out"))
+            where = shown(order.out, where="--out")
+            run = Run(plan, loaded, source, destination, where=where, each=each)
             return run.all(beside=Path(scratch) / "source")
 
 
@@ -187,10 +198,10 @@ def _same_files(begun: ScoringVersion, now: ScoringVersion) -> ScoringVersion:
 def _load(version: Version, folder: Path, order: Order) -> Loaded:
     from penstock import model
     from penstock.registry import versions
-    from penstock.serving.loading import load_scorer
 
     versions.fetch(version.uri, tracking_uri=order.tracking_uri, destination=folder)
-    scorer = load_scorer(folder, digest=version.model, export=version.export)
+    files = Files(folder, version.model, version.export, keep=order.keep, explain=order.explain)
+    scorer = files.scorer()
     levels = scorer.record.levels
     if order.unseen == "reject" and levels is None:
         raise InputError(
@@ -200,6 +211,7 @@ def _load(version: Version, folder: Path, order: Order) -> Loaded:
         )
     known = {level.column: frozenset(level.values) for level in levels or () if level.complete}
     return Loaded(
+        files=files,
         scorer=scorer,
         levels=known if order.unseen == "reject" else {},
         background=model.background(folder),

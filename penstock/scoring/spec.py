@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.data.spec import SourceSpec
 from penstock.records.scores import OnError
 from penstock.records.spec import Spec
@@ -55,6 +56,9 @@ class ScoringSpec(Spec):
     unapproved: bool = Field(
         default=False,
         description="Take a version that is named by number although it is not approved",
+    )
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
     )
 
     @field_validator("version", mode="before")

@@ -59,6 +59,7 @@ def score_once(
             capture_sample=spec.capture_sample,
             unapproved=spec.unapproved,
             tracking_uri=tracking_uri,
+            engine=spec.engine,
         ),
         again=True,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import model as models
 from penstock.data.task import as_label
 from penstock.records.dataset import FILE_NAME, Dataset
 from penstock.records.model import Model, Task
 from penstock.training.saving import save_model
+
+if TYPE_CHECKING:
+    from penstock.training.inputs import Problem
 
 
 def constant_name(task: Task) -> str:
@@ -29,11 +32,24 @@ def constant_threshold(task: Task) -> float | None:
     return 0.5 if task == "binary" else None
 
 
+def mean_of_all(problem: Problem) -> Any:
+    """Return the constant that predicts the mean of all rows of a training part.
+
+    None where every row is learned from, or there is no mean: the constant is fitted then.
+    """
+    column = problem.dataset.column(problem.target)
+    mean = None if column is None else column.profile.mean
+    if problem.task != "regression" or problem.sample is None or mean is None:
+        return None
+    return constant_estimator("regression").fit([[0.0]], [mean])
+
+
 def rebuild_constant(model: Path, *, output: Path) -> Path | None:
     """Write the baseline that training wrote beside a model, where that folder is not at hand.
 
-    Its prediction is a constant: the shares of the classes in the training part, or the mean of the
-    target. Both stand in the record of the training part that the model folder carries.
+    Its prediction is a constant: the shares of the classes among the rows that were learned from,
+    or the mean of the target in the whole training part. Both stand in the records that the model
+    folder carries.
 
     Args:
         model: The model's folder.

@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InputError
@@ -157,10 +157,20 @@ class CrossValidation:
     _matrices: dict[tuple[int, str], Given] = field(default_factory=dict, repr=False, compare=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process makes its own matrices, and a lock is of one process.
+        public = [one.name for one in fields(self) if not one.name.startswith("_")]
+        return type(self), tuple(getattr(self, name) for name in public)
+
     @property
     def is_large(self) -> bool:
         """Whether a matrix takes so much memory that one is held at a time."""
         return self._cells > LARGE
+
+    @property
+    def holds_one_fold(self) -> bool:
+        """Whether the matrices of all folds together take too much memory to be held."""
+        return self._cells * len(self.folds) > LARGE
 
     @property
     def _cells(self) -> int:
@@ -183,8 +193,16 @@ class CrossValidation:
             running.add(self.score(estimator, fold, family=family))
         return self.evaluated(running)
 
-    def score(self, estimator: Any, fold: int, *, family: str) -> FoldScore:
+    def score(
+        self, estimator: Any, fold: int, *, family: str, given: Given | None = None
+    ) -> FoldScore:
         """Fit a clone of `estimator` on one fold and score it; safe to call from several threads.
+
+        Args:
+            estimator: Unfitted.
+            fold: Which.
+            family: Its family.
+            given: The fold's features, as `made` makes them; None: they are made and held.
 
         Raises:
             InputError: If the metric is not a number; `family` is named in the message.
@@ -193,18 +211,18 @@ class CrossValidation:
 
         started = time.perf_counter()
         rows = self.folds[fold]
-        x, held_out = self._given(estimator, fold, family=family)
+        x, held_out = given or self._given(estimator, fold, family=family)
         model = clone(estimator)
         # The steps before a linear model are fitted once for all settings.
-        last = model[-1] if self._form(estimator, family) == "scaled" else model
+        last = model[-1] if self.form(estimator, family) == "scaled" else model
         with reported_of(family, f"fitting it on fold {fold + 1}"):
             fitted, rounds = self._fitted(last, x, rows)
             predictions = self._predictions(fitted, held_out)
-        given = predictions
+        judged = predictions
         if self.metric.needs == "labels":
-            codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
-            given = codes.astype(int)
-        value = self.metric.of(rows.truth_out, given)
+            codes = judged >= self.threshold if judged.ndim == 1 else judged.argmax(axis=1)
+            judged = codes.astype(int)
+        value = self.metric.of(rows.truth_out, judged)
         if not math.isfinite(value):
             raise InputError(
                 f"{self.metric.name} of {family} is {value} on a fold",
@@ -243,27 +261,28 @@ class CrossValidation:
 
     def _given(self, estimator: Any, fold: int, *, family: str) -> Given:
         """Return the features of a fold in the form that a family takes."""
-        form = self._form(estimator, family)
+        form = self.form(estimator, family)
         with self._making:
             if (fold, form) not in self._matrices:
                 self._make_room(fold)
-                self._matrices[fold, form] = self._made(estimator, fold, form)
+                self._matrices[fold, form] = self.made(estimator, fold, form)
             return self._matrices[fold, form]
 
-    def _form(self, estimator: Any, family: str) -> estimators.Form:
+    def form(self, estimator: Any, family: str) -> estimators.Form:
         """Return the form of the features: a linear model in one piece takes them as they are."""
         form = estimators.form(family)
         return "float64" if form == "scaled" and not _has_steps(estimator) else form
 
     def _make_room(self, fold: int) -> None:
         """Drop matrices that are too many to be held beside one more of a fold."""
-        if self._cells * len(self.folds) <= LARGE:
+        if not self.holds_one_fold:
             return
         for key in list(self._matrices):
             if self.is_large or key[0] != fold:
                 del self._matrices[key]
 
-    def _made(self, estimator: Any, fold: int, form: str) -> Given:
+    def made(self, estimator: Any, fold: int, form: str) -> Given:
+        """Return the features of a fold in a form, made anew."""
         from sklearn.base import clone
 
         rows = self.folds[fold]

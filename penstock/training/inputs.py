@@ -58,6 +58,8 @@ class Problem:
         weights: How much each counts while models are fitted, mean 1, shape (n,); None: all alike.
         monotonic: 1 or -1 by feature that a prediction may only rise or fall with.
         chosen: Places of the rows in the part, ascending, where they are a sample; None: all.
+        judged_rows: Rows of each class in the whole part, of a sample too, copies counted once;
+            empty for a regression.
     """
 
     task: Task
@@ -77,6 +79,7 @@ class Problem:
     weights: np.ndarray | None = None
     monotonic: Mapping[int, int] = field(default_factory=dict)
     chosen: np.ndarray | None = None
+    judged_rows: tuple[int, ...] = ()
 
     @property
     def sample(self) -> TrainingSample | None:
@@ -195,6 +198,7 @@ def read_problem(
         split=split,
     )
     rows = read_known_rows(train, dataset, target=target, regression=regression, split=split)
+    judged_rows = () if regression else _judged_rows(y, rows.copies)
     chosen = None
     if max_rows is not None and len(y) > max_rows:
         chosen = sampled(y, rows=max_rows, by_class=not regression, seed=seed)
@@ -224,6 +228,7 @@ def read_problem(
         fold_rule=rule.of(chosen),
         rows=rows,
         chosen=chosen,
+        judged_rows=judged_rows,
         weights=read_weights(
             read_table(train, [weights if dataset.column(weights) else target]),
             weights,
@@ -236,6 +241,14 @@ def read_problem(
             monotonic or {}, features=record, task=resolved, classes=classes, positive=scored
         ),
     )
+
+
+def _judged_rows(y: np.ndarray, copies: Copies | None) -> tuple[int, ...]:
+    import numpy as np
+
+    classes, code = np.unique(y, return_inverse=True)
+    counted = code if copies is None else code[~copies.further]
+    return tuple(np.bincount(counted, minlength=len(classes)).tolist())
 
 
 def _columns(

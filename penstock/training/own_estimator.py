@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from penstock.errors import InputError, IntegrityError
+from penstock.errors import InputError
 from penstock.own_code.making import kind, make, reported
 from penstock.records.model import OwnCode, Task
 from penstock.training import spaces
@@ -88,34 +88,18 @@ class OwnEstimator:
             return clone(self.made).set_params(**{**seeds, **weight, **parameters})
 
 
-def own_estimator(
-    spec: TrainingSpec, *, task: Task, features: OwnCode | None = None
-) -> OwnEstimator | None:
+def own_estimator(spec: TrainingSpec, *, task: Task) -> OwnEstimator | None:
     """Return the estimator that a project file names; None if it names none.
-
-    Args:
-        spec: What the project says of the training.
-        task: What is predicted.
-        features: The code that made the features, where that is the project's own: a model carries
-            one code.
 
     Raises:
         InputError: If its code is not there, cannot be imported or imports what is not installed,
             the factory raises, or what it returns is no estimator of scikit-learn's kind for the
             task.
-        IntegrityError: If the code is not the one that the run was ordered with, or that made the
-            features.
+        IntegrityError: If the code is not the one that the run was ordered with.
     """
     if not spec.estimator:
         return None
     made = make(spec.estimator, spec.code)
-    if features is not None and features.digest != made.code.digest:
-        raise IntegrityError(
-            f"its code has the digest {made.code.digest}, that of features.transformer "
-            f"{features.digest}",
-            where=spec.estimator,
-            remedy="Fit the features again; put both into one package, or give both code.packages.",
-        )
     _require_estimator(made.made, spec.estimator, task=task)
     record = made.code.model_copy(update={"estimator": spec.estimator})
     own = OwnEstimator(spec.estimator, record, made.made)

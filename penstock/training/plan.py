@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
 from penstock.metrics.business_value import DecisionValue
+from penstock.own_code.reference import Reference
 from penstock.records.model import Task
 from penstock.training import estimators
 from penstock.training.inputs import Problem
 from penstock.training.monotonic import check_families
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, Objective, gains_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 RARE = 0.1
 """Share of the rarer of two classes below which the ranking of the few counts, not of all."""
@@ -91,9 +89,7 @@ def plan_of(
             where="training.trials",
             remedy="Allow 2 or more.",
         )
-    metric = metric_for(
-        _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
-    )
+    metric = metric_for(_metric(problem, spec), task=problem.task)
     if check is not None:
         columns = [column.name for column in problem.dataset.columns]
         check(columns=columns, target=problem.target, task=problem.task, metric=metric.name)
@@ -143,14 +139,20 @@ def _refuse_large_target(problem: Problem, spec: TrainingSpec) -> None:
         )
 
 
+def _metric(problem: Problem, spec: TrainingSpec) -> str:
+    if spec.own_metric.function:
+        return Reference.of(spec.own_metric.function).name
+    return _automatic(problem) if spec.metric == "auto" else spec.metric
+
+
 def _automatic(problem: Problem) -> str:
     """Return the metric for a task and how rare its rarest class is (docs/adr/0024)."""
     if problem.task == "regression":
         return "r2"
-    truth = problem.truth[problem.judged]
-    rarest = _rows_of_rarest(truth, classes=len(problem.classes))
+    # Of the whole part: the holdout has a share of that, however few rows are learned from.
+    rarest, rows = min(problem.judged_rows), sum(problem.judged_rows)
     if problem.task == "binary":
-        return "average_precision" if rarest < RARE * len(truth) else "roc_auc"
+        return "average_precision" if rarest < RARE * rows else "roc_auc"
     split = problem.split
     apart = split is not None and split.method in ("time", "group")
     if apart or problem.fold_rule.kind in ("time", "group"):
@@ -170,9 +172,3 @@ def _objective(setting: Literal["auto"] | Objective, value: DecisionValue | None
     if setting != "auto":
         return setting
     return "cost" if value is not None else "f1_macro"
-
-
-def _rows_of_rarest(truth: np.ndarray, *, classes: int) -> int:
-    import numpy as np
-
-    return int(np.bincount(truth, minlength=classes).min())

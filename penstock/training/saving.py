@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
+    from penstock.training.inputs import Problem
+
 EXAMPLE_ROWS = 3
 
 BACKGROUND_ROWS = 50
@@ -71,6 +73,17 @@ class CarriedRows:
                 if values.dtype.kind == "O"
             },
         )
+
+
+def carried_rows(problem: Problem) -> CarriedRows:
+    """Return the rows and values that a model may carry of its training part."""
+    places = CarriedRows.places(len(problem.y))
+    names = [column.name for column in problem.inputs]
+    return CarriedRows(
+        first=problem.read(places[0], names),
+        spread=problem.read(places[1], names),
+        texts=problem.columns.texts,
+    )
 
 
 def save_model(

@@ -1,23 +1,23 @@
-"""The search for the best setting: Optuna, in one process, on cross-validation folds."""
+"""The search for the best setting: Optuna, in this process, on cross-validation folds."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from penstock.data.engine import Each, here
 from penstock.metrics import Metric
 from penstock.training import estimators, racing
 from penstock.training.crossval import (
     Attempt,
     CrossValidation,
     Evaluated,
-    FoldScore,
     Running,
 )
 from penstock.training.monotonic import FAMILIES
+from penstock.training.side_by_side import BATCH, Scores, scoring
 from penstock.training.spec import CandidateName, TrainingSpec
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
     from penstock.training.own_estimator import OwnEstimator
-
-BATCH = 4
-"""Settings proposed and scored side by side. Fixed, so that the number of cores, which decides how
-many really run at once, does not decide what is tried."""
 
 PROPOSALS = 5
 """Proposals of TPE for one setting; if all were tried before, it circles around what it knows."""
@@ -66,6 +62,7 @@ def run_search(
     spec: TrainingSpec,
     first: Evaluated,
     done: Callable[[Attempt], None],
+    each: Each = here,
     own: OwnEstimator | None = None,
 ) -> Search:
     """Search all families, each starting from its default setting, then where TPE expects gain.
@@ -81,6 +78,7 @@ def run_search(
         spec: Families, most trials, patience, seed.
         first: The linear family's default, already scored as a baseline; the first trial.
         done: Called with each attempt as it ends.
+        each: The engine that scores settings; what is found is the same with every engine.
         own: The estimator of the family `own`, where it is tried.
 
     Returns:
@@ -89,10 +87,11 @@ def run_search(
 
     Raises:
         InputError: If the metric is not a number for some setting.
+        ServiceError: If workers of the engine die again and again.
     """
     families = spec.families
-    with _quiet_optuna(), _workers() as workers:
-        searching = _Searching(validation, spec=spec, workers=workers, done=done, own=own)
+    with _quiet_optuna(), scoring(validation, each=each) as scored:
+        searching = _Searching(validation, spec=spec, scored=scored, done=done, own=own)
         searching.replay(first)
         # The defaults come first: no family is dismissed before it had its say.
         ended = searching.until(min(spec.trials, len(families)), patience=None)
@@ -119,7 +118,7 @@ class _Searching:
         validation: CrossValidation,
         *,
         spec: TrainingSpec,
-        workers: ThreadPoolExecutor,
+        scored: Scores,
         done: Callable[[Attempt], None],
         own: OwnEstimator | None,
     ) -> None:
@@ -136,7 +135,7 @@ class _Searching:
             name: estimators.family(name, task=task, search=spec.search, own=own)
             for name in spec.families
         }
-        self._workers = workers
+        self._scored = scored
         self._done = done
         self._samplers = _samplers(len(self._families), spec=spec)
         self._study = _study(self._families)
@@ -179,26 +178,6 @@ class _Searching:
         else:
             self.idle += len(tried)
         return len(tried)
-
-    def _scored(self, settings: list[Running], fold: int) -> list[FoldScore]:
-        """Return the score of each setting on a fold.
-
-        Of many rows those that take one form of the features are scored side by side, and the next
-        after them: two forms beside one another would be two matrices.
-        """
-        forms = [estimators.form(one.family) for one in settings]
-        turns = dict.fromkeys(forms) if self._validation.is_large else [None]
-        found: dict[int, FoldScore] = {}
-        for turn in turns:
-            chosen = [at for at, form in enumerate(forms) if turn in (None, form)]
-            scores = self._workers.map(
-                lambda at: self._validation.score(
-                    settings[at].estimator, fold, family=settings[at].family
-                ),
-                chosen,
-            )
-            found |= dict(zip(chosen, scores, strict=True))
-        return [found[at] for at in range(len(settings))]
 
     def _propose(self) -> tuple[Trial, Running] | None:
         """Return a setting that was not tried before; None if there seems to be none."""
@@ -298,23 +277,6 @@ def _order(attempt: Attempt, metric: Metric) -> tuple[float, int, int]:
     simplicity = [str(name) for name in estimators.SIMPLEST_FIRST].index(attempt.family)
     # Sums of the same numbers in another order differ in their last digits.
     return float(f"{-metric.oriented(attempt.mean):.12g}"), simplicity, attempt.number
-
-
-@contextlib.contextmanager
-def _workers() -> Iterator[ThreadPoolExecutor]:
-    """Yield threads that fit one setting each, on one core each.
-
-    Gradient boosting's own threads meet at a barrier for every node of every tree: on a machine
-    that others use too, that made a fit 10 times slower than one thread alone. Fits beside one
-    another never wait for each other, and scikit-learn releases Python's lock while it computes.
-    """
-    from joblib import cpu_count
-    from threadpoolctl import threadpool_limits
-
-    with ThreadPoolExecutor(
-        min(BATCH, cpu_count()), initializer=threadpool_limits, initargs=(1, "openmp")
-    ) as workers:
-        yield workers
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.spec import Spec
 
@@ -80,6 +81,24 @@ class EarlyStoppingSpec(Spec):
         ge=1,
         description="Rounds in a row that do not lower the loss on the rows set aside, after which "
         "a fold stops",
+    )
+
+
+class OwnMetricSpec(Spec):
+    """A metric of the project's own, by which settings are compared and the gate judges."""
+
+    function: ReferenceText = Field(
+        default="",
+        description="The function, `package.module:name`: of the truth and what the model gives, "
+        "to a number. The metric has its name. See docs/own-code.md",
+    )
+    greater_is_better: bool = Field(
+        default=True, description="false for an error, a loss or a cost"
+    )
+    given: Literal["scores", "labels"] = Field(
+        default="scores",
+        description="What the function is given of a model: scores are probabilities (of two "
+        "classes the positive one's) or a regression's values; labels are predicted classes",
     )
 
 
@@ -162,6 +181,7 @@ class TrainingSpec(Spec):
         "rarer is below 10 %; roc_auc_ovr for more classes, log_loss when the rarest has too few "
         "rows to be ranked; r2 for numbers",
     )
+    own_metric: OwnMetricSpec = OwnMetricSpec()
     threshold: (
         Literal["auto", "f1_macro", "accuracy", "f1", "balanced_accuracy", "cost"] | float
     ) = Field(
@@ -199,6 +219,9 @@ class TrainingSpec(Spec):
         "compares with, 3 as MLflow's example, hashes of all, and rare values of categories; and "
         "whether three rows are explained for the registry. See docs/training.md",
     )
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
+    )
 
     @field_validator("folds", mode="before")
     @classmethod
@@ -226,6 +249,10 @@ class TrainingSpec(Spec):
 
     @model_validator(mode="after")
     def _names_its_own(self) -> TrainingSpec:
+        if self.own_metric.function and self.metric != "auto":
+            raise ValueError(
+                f"metric is {self.metric!r} and own_metric names another: leave metric at auto"
+            )
         if not self.estimator and ("own" in self.candidates or "own" in self.search):
             raise ValueError("own is the family of training.estimator, which is not given")
         return self

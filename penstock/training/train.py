@@ -10,22 +10,30 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
+from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
-from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
+from penstock.training.baselines import (
+    constant_estimator,
+    constant_name,
+    constant_threshold,
+    mean_of_all,
+)
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -48,6 +56,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -71,6 +80,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -79,7 +90,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -97,7 +108,12 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
-    own = own_estimator(spec, task=problem.task, features=problem.features.code)
+    code = own_code(problem, spec)
+    if code is not None:
+        use_metric(code)
+        # It is known in this process alone.
+        each = here
+    own = own_estimator(spec, task=problem.task)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -114,13 +130,23 @@ def train(
             own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
+        training = _Training(
+            problem,
+            plan,
+            spec=spec,
+            tracker=tracker,
+            run_id=run_id,
+            each=each,
+            own=own,
+            code=code,
+        )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -142,11 +168,6 @@ def train(
     return outcome.record
 
 
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
@@ -158,14 +179,18 @@ class _Training:
         spec: TrainingSpec,
         tracker: Tracker,
         run_id: str,
+        each: Each,
         own: OwnEstimator | None,
+        code: OwnCode | None,
     ) -> None:
         self._own = own
+        self._own_code = code
         self._problem = problem
         self._plan = plan
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
@@ -180,6 +205,7 @@ class _Training:
             spec=self._spec,
             first=linear,
             done=self._log_attempt,
+            each=self._each,
             own=self._own,
         )
         self._validation.forget()
@@ -224,8 +250,7 @@ class _Training:
         )
 
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
-        task = self._problem.task
-        name = constant_name(task)
+        task, name = self._problem.task, constant_name(self._problem.task)
         defaults = estimators.family("linear", task=task, search=self._spec.search).defaults
         linear_model = estimators.build(
             "linear",
@@ -250,6 +275,7 @@ class _Training:
             constant.attempt,
             threshold=constant_threshold(task),
             run_id=run_id,
+            fitted=mean_of_all(self._problem),
         )
         run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
         self._save(
@@ -290,6 +316,7 @@ class _Training:
         *,
         threshold: float | None,
         run_id: str,
+        fitted: Any = None,
     ) -> Model:
         import numpy as np
 
@@ -319,7 +346,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
-            code=self._code(attempt.family),
+            code=needed_by(attempt.family, self._own_code),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -328,7 +355,7 @@ class _Training:
             x = features.matrix(np.arange(len(problem.y)))
             grown = estimator.grow(x, problem.y, problem.weights)
             fitted, booster = grown.model(x), grown.booster.file()
-        else:
+        elif fitted is None:
             form = estimators.form(attempt.family)
             with reported_of(attempt.family, "fitting it on all rows"):
                 fitted = fit_whole(
@@ -342,15 +369,6 @@ class _Training:
             carried=self._carried,
             booster=booster,
         )
-
-    def _code(self, family: str) -> OwnCode | None:
-        """Return the project's own code that a model of a family needs."""
-        of_features = self._problem.features.code
-        if self._own is None or family != "own":
-            return of_features
-        if of_features is None:
-            return self._own.record
-        return self._own.record.model_copy(update={"transformer": of_features.transformer})
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
@@ -368,17 +386,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
 
 
 def _repeats(problem: Problem) -> str:

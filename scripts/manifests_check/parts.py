@@ -84,6 +84,8 @@ def pods(resources: Sequence[Resource]) -> Iterator[Pod]:
             # KServe labels the pods of an InferenceService with its name.
             labels = {**spec.get("labels", {}), f"{_KSERVE}inferenceservice": "any"}
             yield Pod(resource, "spec", spec, labels, True)
+        elif kind == "DaskCluster":
+            yield from _dask_pods(resource)
         elif kind in _TEMPLATED or kind == "CronJob":
             path = "spec.template"
             if kind == "CronJob":
@@ -91,6 +93,18 @@ def pods(resources: Sequence[Resource]) -> Iterator[Pod]:
             template = spec["template"]
             labels = template.get("metadata", {}).get("labels", {})
             yield Pod(resource, f"{path}.spec", template["spec"], labels, False)
+
+
+def _dask_pods(cluster: Resource) -> Iterator[Pod]:
+    """Yield the pods that Dask's operator makes of a cluster, with the labels it gives them."""
+    metadata = cluster["metadata"]
+    for part in ("scheduler", "worker"):
+        labels = {
+            **metadata.get("labels", {}),
+            "dask.org/cluster-name": metadata["name"],
+            "dask.org/component": part,
+        }
+        yield Pod(cluster, f"spec.{part}.spec", cluster["spec"][part]["spec"], labels, False)
 
 
 def of(resources: Sequence[Resource], *kinds: str) -> Iterator[Resource]:

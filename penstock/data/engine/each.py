@@ -40,16 +40,20 @@ def here(work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:
 
 
 def shares(parts: Sequence[P], workers: int) -> list[Sequence[P]]:
-    """Return the parts in runs of about the same length, a few for each worker."""
-    count = min(len(parts), workers * _SHARES)
+    """Return the parts in runs of about the same length, a few for each worker.
+
+    Of no parts one share holds none, as where one process does all.
+    """
+    count = max(1, min(len(parts), workers * _SHARES))
     ends = [len(parts) * at // count for at in range(count + 1)]
     return [parts[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def given_up(engine: str) -> ServiceError:
+def given_up(engine: str, *, remedy: str = "") -> ServiceError:
     """Return the error where workers died at the same parts again and again."""
     return ServiceError(
         f"a worker died {ATTEMPTS} times at the same part of the table",
         where=f"engine {engine}",
-        remedy="It may have run out of memory: give the step more, or fewer `engine.workers`.",
+        remedy=remedy
+        or "It may have run out of memory: give the step more, or fewer `engine.workers`.",
     )

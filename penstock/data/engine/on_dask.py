@@ -28,20 +28,30 @@ def on_dask(workers: int) -> Iterator[Each]:
     with _cluster(workers) as cluster, distributed.Client(cluster, set_as_default=False) as client:
 
         def each(work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:
-            # The work goes with each share: what is handed over beforehand dies with its worker.
-            futures = [
-                client.submit(_done, work, share, pure=False) for share in shares(parts, workers)
-            ]
-            for future in distributed.as_completed(futures, loop=client.loop):
-                try:
-                    result: S = future.result()
-                except distributed.KilledWorker as error:
-                    raise given_up("dask") from error
-                # A worker's memory holds the results that are not dropped.
-                future.release()
-                yield result
+            try:
+                yield from by(client, work, shares(parts, workers))
+            except distributed.KilledWorker as error:
+                raise given_up("dask") from error
 
         yield each
+
+
+def by(client: Any, work: Callable[[Sequence[P]], S], given: Sequence[Sequence[P]]) -> Iterator[S]:
+    """Yield what comes of the work on each share, done by the workers of a client.
+
+    Raises:
+        distributed.KilledWorker: If workers die at the same share again and again.
+        distributed.client.FutureCancelledError: If the scheduler was lost.
+    """
+    import distributed
+
+    # The work goes with each share: what is handed over beforehand dies with its worker.
+    futures = [client.submit(_done, work, share, pure=False) for share in given]
+    for future in distributed.as_completed(futures, loop=client.loop):
+        result: S = future.result()
+        # A worker's memory holds the results that are not dropped.
+        future.release()
+        yield result
 
 
 def _done(work: Callable[[Sequence[P]], S], share: Sequence[P]) -> S:

@@ -60,6 +60,22 @@ def kept(hashes: Hashes) -> tuple[Hashes, bool]:
     return different[:LIMIT], len(different) <= LIMIT
 
 
+class Lowest:
+    """The lowest `LIMIT` different hashes of rows that come in parts."""
+
+    def __init__(self) -> None:
+        self._found = np.empty(0, dtype=np.uint64)
+
+    def add(self, hashes: Hashes) -> None:
+        """Take the hashes of some rows."""
+        # One more than is kept tells that these are not all.
+        self._found = np.union1d(self._found, hashes)[: LIMIT + 1]
+
+    def kept(self) -> tuple[Hashes, bool]:
+        """Return them, sorted, and whether these are all."""
+        return kept(self._found)
+
+
 def found_in(hashes: Hashes, known: Hashes, *, complete: bool) -> tuple[int, int]:
     """Return how many rows are among the known ones, and how many could be looked up.
 

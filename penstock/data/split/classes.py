@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from penstock.data.hashing.digest import CellHasher, Hashes
-from penstock.data.split.repeats import Flags, Repeats
+from penstock.data.hashing.digest import CellHasher
+from penstock.data.split.copy_rule import Numbers
+from penstock.data.split.hashed_table import HashedTable
 from penstock.data.split.sampling import LEARNED, Method
 from penstock.data.table import iter_batches
 from penstock.errors import InputError
@@ -24,17 +25,21 @@ class Classes:
         folder: The dataset.
         dataset: Its record.
         target: The column to predict.
-        labels: Hash of each row's class.
-        repeats: Which rows are copies: those are one row here.
+        table: Its rows. Copies are one row here.
+
+    Attributes:
+        codes: Hash of each class, rising.
     """
 
-    def __init__(
-        self, folder: Path, dataset: Dataset, *, target: str, labels: Hashes, repeats: Repeats
-    ) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, *, target: str, table: HashedTable) -> None:
         self._folder, self._dataset, self._target = folder, dataset, target
-        self._codes, place = np.unique(labels, return_inverse=True)
-        self._place, self._further = place, repeats.further
-        self._rows = np.bincount(place, minlength=len(self._codes))
+        self.codes = table.classes()
+        self._rows, self._different = (np.zeros(len(self.codes), dtype=np.int64) for _ in range(2))
+        for piece in table.everything():
+            place = np.searchsorted(self.codes, piece.hashes["labels"])
+            self._rows += np.bincount(place, minlength=len(self.codes))
+            counted = place[~piece.units["further"]]
+            self._different += np.bincount(counted, minlength=len(self.codes))
 
     def check_before(self, method: Method) -> None:
         """Refuse classes of too few rows to be in both parts of a stratified split.
@@ -44,25 +49,25 @@ class Classes:
         """
         if method != "stratified":
             return
-        counts = self._counted(np.ones(len(self._place), dtype=np.bool_))
-        if (counts < LEARNED + 1).any():
+        few = self._different < LEARNED + 1
+        if few.any():
             self._refuse(
-                counts < LEARNED + 1,
+                few,
                 f"{LEARNED + 1} are needed: 1 to judge on and {LEARNED} to learn from in "
                 "cross-validation",
             )
 
-    def check(self, held: Flags) -> tuple[str, ...]:
+    def check(self, train: Numbers, holdout: Numbers) -> tuple[str, ...]:
         """Refuse parts that cannot be learned from or judged on; return what is worth knowing.
 
         Args:
-            held: For each row whether it is held out.
+            train: How many rows the training part has of each class, in the order of `codes`.
+            holdout: How many the holdout has.
 
         Raises:
             InputError: If a part holds one class only, a class is in the holdout alone, or the
                 training part has too few rows of one for cross-validation.
         """
-        train, holdout = self._counted(~held), self._counted(held)
         for part, counts in (("training part", train), ("holdout", holdout)):
             if (counts > 0).sum() < 2:
                 only = self._names(np.flatnonzero(counts > 0))
@@ -95,15 +100,10 @@ class Classes:
             f"{'it is' if len(absent) == 1 else 'they are'} predicted is not judged.",
         )
 
-    def _counted(self, rows: Flags) -> np.ndarray:
-        """Return how many of some rows each class has, copies counted once."""
-        chosen = self._place[rows & ~self._further]
-        return np.bincount(chosen, minlength=len(self._codes))
-
     def _refuse(self, short: np.ndarray, needed: str) -> None:
         place = int(np.flatnonzero(short)[0])
         rows = int(self._rows[place])
-        counted = int(self._counted(np.ones(len(self._place), dtype=np.bool_))[place])
+        counted = int(self._different[place])
         copies = f", copies of {counted}" if counted < rows else ""
         others = int(short.sum()) - 1
         also = f" ({others} more classes are as rare)" if others else ""
@@ -118,7 +118,7 @@ class Classes:
 
     def _names(self, places: Sequence[int] | np.ndarray) -> str:
         """Return some classes as a message lists them."""
-        shown = {int(self._codes[place]) for place in places[:_SHOWN]}
+        shown = {int(self.codes[place]) for place in places[:_SHOWN]}
         column = self._dataset.column(self._target)
         assert column is not None
         hasher = CellHasher(column)

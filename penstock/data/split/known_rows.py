@@ -17,7 +17,11 @@ import numpy as np
 from penstock.common import files
 from penstock.data.hashing.digest import Hashes
 from penstock.data.hashing.rows import kept
-from penstock.data.split.repeats import Copies, Flags, Numbers, Repeats, Setting, find_repeats
+from penstock.data.split.copy_rule import Numbers, Setting
+from penstock.data.split.division import TRAIN, Division
+from penstock.data.split.hashed_table import NO_PART
+from penstock.data.split.repeats import Copies, Repeats, find_repeats
+from penstock.data.split.spilled import SLICE
 from penstock.data.split.table_hashes import TableHashes, hash_table
 from penstock.records.dataset import Dataset, Split, TrainingRows
 
@@ -25,6 +29,7 @@ HASHES, COPIES = "_hashes.npy", "_copies.npy"
 """Whatever reads the folder as Parquet passes them over."""
 
 _COPY = np.dtype([("row", "<i8"), ("unit", "<i8"), ("further", "?")])
+_SEVERAL = np.dtype([("row", "<i8"), ("unit", "<u8"), ("further", "?")])
 
 
 @dataclass(frozen=True)
@@ -57,35 +62,32 @@ class KnownRows:
         return replace(self, copies=Copies(units, further))
 
 
-def known_rows(hashes: TableHashes, repeats: Repeats, chosen: Flags | None = None) -> KnownRows:
-    """Return what is known of some rows of a table.
-
-    Args:
-        hashes: Of all its rows.
-        repeats: Which of them repeat.
-        chosen: Which rows are meant, whole units; None: all.
-    """
-    rows = hashes.rows if chosen is None else hashes.rows[chosen]
-    lowest, complete = kept(rows)
+def known_rows(hashes: TableHashes, repeats: Repeats) -> KnownRows:
+    """Return what is known of the rows of a table."""
+    lowest, complete = kept(hashes.rows)
     if not repeats.equal and not repeats.by_features.any():
         return KnownRows(lowest, complete, 0.0, None)
-    copies: Copies = repeats
-    if chosen is not None:
-        copies = Copies(repeats.units[chosen], repeats.further[chosen])
-    return KnownRows(lowest, complete, repeats.known(hashes.rows, chosen), copies)
+    return KnownRows(lowest, complete, repeats.known(hashes.rows), repeats)
 
 
-def write_known_rows(folder: Path, known: KnownRows) -> None:
-    """Write what is known of its rows into the folder of a training part, before it is whole."""
-    _save(folder / HASHES, known.hashes.astype("<u8"))
-    if known.copies is not None:
-        _save(folder / COPIES, _together(known.copies))
+def write_known_rows(folder: Path, division: Division) -> None:
+    """Write what is known of its rows into the folder of a training part, before it is whole.
+
+    Memory is about 40 bytes for each row of the training part that has a copy in it.
+    """
+    lowest, _ = division.train.lowest.kept()
+    _save(folder / HASHES, lowest.astype("<u8"))
+    found = division.table.found
+    if found.rows > found.different or found.alike:
+        _save(folder / COPIES, _together(division))
 
 
-def record_of(folder: Path, dataset: Dataset, known: KnownRows) -> TrainingRows:
+def record_of(folder: Path, dataset: Dataset, division: Division) -> TrainingRows:
     """Return what a split's record says of a training part that was written and read back."""
     return TrainingRows(
-        files=_digest_of_files(folder, dataset), all_hashed=known.complete, known=known.known
+        files=_digest_of_files(folder, dataset),
+        all_hashed=division.train.lowest.kept()[1],
+        known=division.known,
     )
 
 
@@ -125,13 +127,45 @@ def _digest_of_files(folder: Path, dataset: Dataset) -> str:
     return files.digest_of_text(files.canonical_json(body))
 
 
-def _together(copies: Copies) -> np.ndarray:
-    """Return the rows of units of several, which are few where copies are."""
-    _, unit, counts = np.unique(copies.units, return_inverse=True, return_counts=True)
-    rows = np.flatnonzero(counts[unit] > 1)
+def _together(division: Division) -> np.ndarray:
+    """Return the rows of the training part that are in units of several, and the unit's number.
+
+    Units are numbered in the order of all of the training part.
+    """
+    rows = _of_several(division)
+    units = np.unique(rows["unit"])
+    lower = np.zeros(len(units) + 1, dtype=np.int64)
+    for at in range(division.table.parts):
+        pieces = zip(division.sides.pieces(at), division.table.units.pieces(at), strict=True)
+        for sides, piece in pieces:
+            heads = piece["unit"][(sides == TRAIN) & piece["head"]]
+            place = np.searchsorted(units, heads, side="right")
+            lower += np.bincount(place, minlength=len(lower))
+    number = np.cumsum(lower)[:-1]
     found = np.empty(len(rows), dtype=_COPY)
-    found["row"], found["unit"], found["further"] = rows, unit[rows], copies.further[rows]
+    found["row"], found["further"] = rows["row"], rows["further"]
+    found["unit"] = number[np.searchsorted(units, rows["unit"])]
     return found
+
+
+def _of_several(division: Division) -> np.ndarray:
+    """Return the rows of units of several in the order of the training part."""
+    table, found, start = division.table, [np.empty(0, dtype=_SEVERAL)], 0
+    with (
+        table.order.open("rb") as order,
+        division.sides.in_order() as sides,
+        table.units.in_order() as units,
+    ):
+        while len(parts := np.fromfile(order, dtype="<u2", count=SLICE)):
+            parts = parts[parts != NO_PART]
+            learned = units.take(parts)[sides.take(parts) == TRAIN]
+            places = np.flatnonzero(learned["several"])
+            here = np.empty(len(places), dtype=_SEVERAL)
+            here["row"] = start + places
+            here["unit"], here["further"] = learned["unit"][places], learned["further"][places]
+            found.append(here)
+            start += len(learned)
+    return np.concatenate(found)
 
 
 def _apart(found: np.ndarray, rows: int) -> Copies:

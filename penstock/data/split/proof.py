@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from penstock.data.split.sampling import Drawn, divided
-from penstock.data.split.table_hashes import TableHashes
+from penstock.data.split.division import Division, divided
 from penstock.data.table import iter_batches
 from penstock.errors import IntegrityError
 from penstock.records.dataset import Split
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def check_written(folder: Path, drawn: Drawn, *, train: Path, holdout: Path) -> None:
+def check_written(folder: Path, division: Division, *, train: Path, holdout: Path) -> None:
     """Read both parts back beside the dataset: each holds the rows that were drawn, all of them.
 
     Rows are compared value by value. So what their hashes prove is proved of what was written, and
     no row is hashed again.
     """
     parts = _Rows(train), _Rows(holdout)
-    for expected in divided(folder, drawn):
+    for expected in divided(folder, division):
         for part, rows in zip(parts, expected, strict=True):
             part.require(rows)
     for part in parts:
@@ -66,32 +65,17 @@ class _Rows:
         raise AssertionError
 
 
-def prove(record: Split, drawn: Drawn, *, where: str) -> Split:
+def prove(record: Split, division: Division, *, where: str) -> Split:
     """Establish every claim of the record from the rows of both parts."""
-    left, right = drawn.parts()
-    copies = _copies_in_both(left, right, drawn)
-    groups = len(np.intersect1d(left.keys, right.keys)) if record.column else 0
+    copies, train, holdout = division.copies_in_both, division.train, division.holdout
     _require(copies == 0, f"copies of {copies:,} rows are on both sides", where)
+    groups = len(np.intersect1d(train.keys, holdout.keys))
     _require(groups == 0, f"{groups:,} values of {record.column!r} are on both sides", where)
     if record.method == "time":
-        _require(left.times.max() < right.times.min(), "the holdout is not the newest", where)
-    both = len(np.intersect1d(left.rows, right.rows))
-    return record.model_copy(update={"rows_in_both": both})
-
-
-def _copies_in_both(left: TableHashes, right: TableHashes, drawn: Drawn) -> int:
-    """Return how many rows have copies on both sides."""
-    repeats, hashes = drawn.repeats, drawn.hashes
-    found = 0
-    for keys, flags, sides in (
-        (hashes.features, repeats.by_features, (left.features, right.features)),
-        (hashes.rows, repeats.by_row, (left.rows, right.rows)),
-    ):
-        found += len(np.intersect1d(np.intersect1d(*sides), keys[flags]))
-    if repeats.times > 1:
-        counts = np.unique(left.rows, return_counts=True)[1]
-        found += int((counts % repeats.times != 0).sum())
-    return found
+        before, after = train.newest, holdout.oldest
+        newest = before is not None and after is not None and before < after
+        _require(newest, f"older and newer values of {record.column!r} are on both sides", where)
+    return record.model_copy(update={"rows_in_both": division.rows_in_both})
 
 
 def _require(proved: bool, otherwise: str, where: str) -> None:

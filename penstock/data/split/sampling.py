@@ -1,25 +1,19 @@
-"""Which rows of a dataset are held out, from hashes of the rows."""
+"""Which rows of a table are held out, by the order of its units, its groups or its times."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from penstock.data import arrow
 from penstock.data.hashing.digest import Hashes, mix
 from penstock.data.spec import SplitSpec
-from penstock.data.split.repeats import Flags, Repeats
-from penstock.data.split.table_hashes import TableHashes
-from penstock.data.table import iter_batches
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from penstock.data.split.copy_rule import Flags, Numbers
+from penstock.data.split.hashed_table import HashedTable, Piece
+from penstock.data.split.selection import nearest, rising, select
+from penstock.data.split.spilled import Records
 
 Method = Literal["stratified", "random", "time", "group"]
 
@@ -36,121 +30,143 @@ MOST_CLASSES = 100
 """Different targets up to which a draw of groups looks at them: of a number it does not."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A table whose rows were drawn.
+class Draw(Protocol):
+    """What says which rows are drawn for the holdout, further copies with their row."""
 
-    Attributes:
-        hashes: Of the rows that have a target.
-        repeats: Which of them repeat.
-        held: Which of them are drawn for the holdout.
-        train: Which rows of the whole table go into the training part.
-        holdout: Which go into the holdout.
-        notes: What a reader should know.
+    def held(self, rows: Piece) -> Flags:
+        """Return for each of some rows whether it is drawn."""
+        ...
+
+
+def draw(table: HashedTable, spec: SplitSpec, method: Method) -> Draw:
+    """Return which rows are held out. A further copy does not count for the share.
+
+    Memory does not grow with rows; `group` holds about 100 bytes a group.
     """
-
-    hashes: TableHashes
-    repeats: Repeats
-    held: Flags
-    train: Flags
-    holdout: Flags
-    notes: tuple[str, ...]
-
-    def parts(self) -> tuple[TableHashes, TableHashes]:
-        """Return the hashes of the rows of both parts."""
-        judged = self.held & ~self.repeats.further
-        return self.hashes.select(~self.held), self.hashes.select(judged)
-
-
-def divided(folder: Path, drawn: Drawn) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Yield the rows of a dataset, batch by batch: what goes into each of the two parts."""
-    start = 0
-    for batch in iter_batches(folder):
-        here = slice(start, start + batch.num_rows)
-        start += batch.num_rows
-        learned, judged = (arrow.booleans(mask[here]) for mask in (drawn.train, drawn.holdout))
-        yield batch.filter(learned), batch.filter(judged)
-
-
-def draw(hashes: TableHashes, repeats: Repeats, spec: SplitSpec, method: Method) -> Flags:
-    """Return for each row whether it is drawn for the holdout, further copies with their row."""
-    weights = np.where(repeats.further, 0, 1)
     if method == "time":
-        return _draw_by_time(hashes.times, weights, spec)
+        return _ByTime(table, spec)
     if method == "group":
-        return _draw_groups(hashes, weights, spec)
-    if method == "random":
-        return _draw_units(repeats.units, weights, spec)
-    strata = _strata(hashes.labels, repeats.units)
-    held = np.zeros(len(hashes.rows), dtype=np.bool_)
-    for label in np.unique(strata):
-        members = np.flatnonzero(strata == label)
-        held[members] = _draw_units(repeats.units[members], weights[members], spec, leave=LEARNED)
-    return held
+        return _ByGroup(table, spec)
+    return _ByUnit(table, spec, stratified=method == "stratified")
 
 
-def _strata(labels: Hashes, units: Hashes) -> Hashes:
-    """Return the class by which each row is drawn: of a unit of several, the one hashed lowest."""
-    _, place = np.unique(units, return_inverse=True)
-    lowest = np.full(place.max(initial=-1) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(lowest, place, labels)
-    return np.asarray(lowest[place])
+class _ByUnit:
+    """Whole units are held out whose rows add up nearest to the share, in each class by itself.
 
-
-def _draw_units(
-    units: Hashes, weights: npt.NDArray[np.int64], spec: SplitSpec, *, leave: int = 1
-) -> Flags:
-    """Hold out whole units whose weights add up nearest to the share.
-
-    The holdout gets at least one, the training part `leave` as far as there are more than these.
+    The holdout gets at least one unit, the training part `LEARNED` of each class, of all rows one,
+    as far as there are more than these.
     """
-    distinct, place = np.unique(units, return_inverse=True)
-    order = _order(distinct, spec.seed)
-    reached = np.cumsum(np.bincount(place, weights=weights)[order])
-    count = 1 + int(np.abs(reached - spec.holdout * reached[-1]).argmin())
-    chosen = np.zeros(len(distinct), dtype=np.bool_)
-    most = max(len(distinct) - leave, min(1, len(distinct) - 1))
-    chosen[order[: min(count, most)]] = True
-    return np.asarray(chosen[place])
+
+    def __init__(self, table: HashedTable, spec: SplitSpec, *, stratified: bool) -> None:
+        self._seed = spec.seed
+        self._strata = table.classes() if stratified else np.zeros(1, dtype=np.uint64)
+        self._stratified = stratified
+        leave = LEARNED if stratified else 1
+        around = select(
+            lambda: self._keys(table),
+            strata=len(self._strata),
+            share=spec.holdout,
+            rows=table.found.rows,
+        )
+        self._last = [stratum.last(share=spec.holdout, leave=leave) for stratum in around]
+
+    def held(self, rows: Piece) -> Flags:
+        strata, keys = self._of(rows.units)
+        none = np.array([last is None for last in self._last])
+        last = np.array([last or 0 for last in self._last], dtype=np.uint64)
+        return np.asarray((keys <= last[strata]) & ~none[strata])
+
+    def _of(self, units: Records) -> tuple[Numbers, Hashes]:
+        keys = _scrambled(np.ascontiguousarray(units["unit"]), self._seed)
+        if not self._stratified:
+            return np.zeros(len(keys), dtype=np.int64), keys
+        return np.searchsorted(self._strata, units["stratum"]), keys
+
+    def _keys(self, table: HashedTable) -> Iterator[tuple[Numbers, Hashes, Flags]]:
+        """Yield stratum and key of rows that are no further copies, and which stand for a unit."""
+        for piece in table.units.everything():
+            counted = piece[~piece["further"]]
+            yield (*self._of(counted), counted["head"])
 
 
-def _order(distinct: Hashes, seed: int) -> npt.NDArray[np.int64]:
-    return np.argsort(mix(distinct ^ mix(np.array([seed], dtype=np.uint64))), kind="stable")
+def _scrambled(keys: Hashes, seed: int) -> Hashes:
+    return mix(keys ^ mix(np.array([seed], dtype=np.uint64)))
 
 
-def _draw_groups(hashes: TableHashes, weights: npt.NDArray[np.int64], spec: SplitSpec) -> Flags:
-    """Hold out whole groups: in the first order of several that comes near to the share.
+def _order(distinct: Hashes, seed: int) -> Numbers:
+    return np.argsort(_scrambled(distinct, seed), kind="stable")
+
+
+class _ByTime:
+    """The rows from a time on are held out, chosen nearest to the share."""
+
+    def __init__(self, table: HashedTable, spec: SplitSpec) -> None:
+        def times() -> Iterator[Hashes]:
+            for rows in table.everything():
+                yield rising(rows.hashes["times"][~rows.units["further"]])
+
+        self._first = nearest(times, share=spec.holdout)
+
+    def held(self, rows: Piece) -> Flags:
+        return np.asarray(rising(rows.hashes["times"]) >= self._first)
+
+
+class _ByGroup:
+    """Whole groups are held out: in the first order of several that comes near to the share.
 
     An order in which no class is in the holdout alone, and both parts have two classes or as many
     as there are, goes before one that is nearer. Every order depends on the seed and the groups.
     """
-    distinct, place = np.unique(hashes.keys, return_inverse=True)
-    sizes = np.bincount(place, weights=weights)
-    total = sizes.sum()
-    lacks = _lacking(hashes.labels, place)
-    best, best_rank = np.zeros(len(distinct), dtype=np.bool_), (True, math.inf)
-    for number in range(ORDERS):
-        # The first order is the seed's own, as of all other methods.
-        order = _order(mix(distinct ^ np.uint64(number)) if number else distinct, spec.seed)
-        reached = np.cumsum(sizes[order])
-        count = min(1 + int(np.abs(reached - spec.holdout * total).argmin()), len(distinct) - 1)
-        chosen = np.zeros(len(distinct), dtype=np.bool_)
-        chosen[order[:count]] = True
-        off = abs(float(reached[count - 1]) - spec.holdout * total) / total
-        rank = (lacks(chosen), 0.0 if off <= NEAR * min(1.0, 5 * spec.holdout) else off)
-        if rank < best_rank:
-            best, best_rank = chosen, rank
-        if best_rank == (False, 0.0):
-            break
-    return np.asarray(best[place])
+
+    def __init__(self, table: HashedTable, spec: SplitSpec) -> None:
+        self._distinct, sizes = _group_sizes(table)
+        total = sizes.sum()
+        lacks = _lacking(table, self._distinct)
+        self._chosen = np.zeros(len(self._distinct), dtype=np.bool_)
+        best = (True, math.inf)
+        for number in range(ORDERS):
+            # The first order is the seed's own, as of all other methods.
+            keys = mix(self._distinct ^ np.uint64(number)) if number else self._distinct
+            order = _order(keys, spec.seed)
+            reached = np.cumsum(sizes[order])
+            off = np.abs(reached - spec.holdout * total)
+            count = min(1 + int(off.argmin()), len(self._distinct) - 1)
+            chosen = np.zeros(len(self._distinct), dtype=np.bool_)
+            chosen[order[:count]] = True
+            far = float(off[count - 1]) / float(total)
+            rank = (lacks(chosen), 0.0 if far <= NEAR * min(1.0, 5 * spec.holdout) else far)
+            if rank < best:
+                self._chosen, best = chosen, rank
+            if best == (False, 0.0):
+                break
+
+    def held(self, rows: Piece) -> Flags:
+        return np.asarray(self._chosen[np.searchsorted(self._distinct, rows.hashes["keys"])])
 
 
-def _lacking(labels: Hashes, place: npt.NDArray[np.int64]) -> Callable[[Flags], bool]:
+def _group_sizes(table: HashedTable) -> tuple[Hashes, Numbers]:
+    """Return the groups, rising, and how many rows each has, further copies aside."""
+    distinct, sizes = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    for rows in table.everything():
+        known = np.concatenate([distinct, rows.hashes["keys"]])
+        counted = np.concatenate([sizes, ~rows.units["further"]])
+        distinct, place = np.unique(known, return_inverse=True)
+        sizes = np.bincount(place, weights=counted).astype(np.int64)
+    return distinct, sizes
+
+
+def _lacking(table: HashedTable, groups: Hashes) -> Callable[[Flags], bool]:
     """Return a check whether a choice of groups leaves a part without classes that it needs."""
-    classes, codes = np.unique(labels, return_inverse=True)
-    if len(classes) > MOST_CLASSES:
-        return lambda _: False
-    pairs = np.unique(place * len(classes) + codes)
+    classes = np.empty(0, dtype=np.uint64)
+    for piece in table.different.everything():
+        classes = np.union1d(classes, piece["labels"])
+        if len(classes) > MOST_CLASSES:
+            return lambda _: False
+    pairs = np.empty(0, dtype=np.int64)
+    for hashes in table.hashes.everything():
+        place = np.searchsorted(groups, hashes["keys"])
+        code = np.searchsorted(classes, hashes["labels"])
+        pairs = np.union1d(pairs, place * len(classes) + code)
     group, code = np.divmod(pairs, len(classes))
 
     def lacks(chosen: Flags) -> bool:
@@ -159,14 +175,3 @@ def _lacking(labels: Hashes, place: npt.NDArray[np.int64]) -> Callable[[Flags], 
         return len(kept) < len(classes) or len(held) < min(2, len(classes))
 
     return lacks
-
-
-def _draw_by_time(
-    times: npt.NDArray[Any], weights: npt.NDArray[np.int64], spec: SplitSpec
-) -> Flags:
-    """Hold out the rows from a time on, chosen nearest to the share."""
-    distinct, place = np.unique(times, return_inverse=True)
-    sizes = np.bincount(place, weights=weights)
-    newer = np.cumsum(sizes[::-1])[::-1][1:]
-    first = 1 + int(np.abs(newer - spec.holdout * sizes.sum()).argmin())
-    return np.asarray(times >= distinct[first])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
-from penstock.data.split.repeats import ComparedRows, Flags
+from penstock.data.split.copy_rule import Flags
+from penstock.data.split.repeats import ComparedRows
+from penstock.data.split.spilled import part_of
 from penstock.data.table import iter_batches
 from penstock.errors import IntegrityError
 from penstock.records.dataset import Dataset
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _NEARLY_ALL = 0.95
 """Share of different values from which a column is counted exactly: sketches err by a percent."""
+
+
+_COUNTED = 1 << 23
+"""Values of a column that are compared at a time: 64 MB of hashes, and as much to gather them."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,27 @@ def _comparing(folder: Path, dataset: Dataset, *, target: str, column: str) -> _
 
 
 def _all_different(folder: Path, dataset: Dataset, name: str) -> bool:
+    """Return whether no value is there twice; the column is read once for each slice of hashes."""
     column = dataset.column(name)
     assert column is not None
     hasher = CellHasher(column)
-    found = [hasher.hashes(batch.column(0)) for batch in iter_batches(folder, [name])]
-    return len(np.unique(np.concatenate(found))) == dataset.rows
+    slices = -(-dataset.rows // _COUNTED)
+    for at in range(slices):
+        found = []
+        for batch in iter_batches(folder, [name]):
+            hashes = hasher.hashes(batch.column(0))
+            found.append(hashes[part_of(hashes, slices) == at])
+        held = np.concatenate(found)
+        held.sort()
+        if (held[1:] == held[:-1]).any():
+            return False
+    return True
 
 
-def hash_table(folder: Path, dataset: Dataset, *, target: str, column: str) -> TableHashes:
-    """Read a dataset once, hash its rows, and check that they are the ones of its record.
+def iter_hashes(
+    folder: Path, dataset: Dataset, *, target: str, column: str
+) -> Iterator[TableHashes]:
+    """Read a dataset once and yield the hashes of its rows, batch by batch.
 
     Args:
         folder: The dataset.
@@ -125,36 +142,55 @@ def hash_table(folder: Path, dataset: Dataset, *, target: str, column: str) -> T
         target: The column to predict.
         column: The column of the split, if it has one.
 
-    Returns:
-        Hashes of rows, labels and groups, and the times.
-
     Raises:
-        IntegrityError: If the rows are others.
+        IntegrityError: At the end, if the rows are not the ones of the record.
     """
     by = _comparing(folder, dataset, target=target, column=column)
-    gathered = _Gathered(dataset, target=target, column=column, by=by)
+    hashing = _Hashing(dataset, target=target, column=column, by=by)
     digest = RowDigest(dataset.columns)
     for batch in iter_batches(folder):
-        rows = hash_rows(gathered.cells(batch), rows=batch.num_rows)
+        rows = hash_rows(hashing.cells(batch), rows=batch.num_rows)
         digest.add(rows)
-        gathered.add(rows)
+        yield hashing.hashes(rows)
     if digest.content() != dataset.content:
         raise IntegrityError(
             f"the rows have digest {digest.content()}, the record says {dataset.content}",
             where=str(folder),
             remedy="The data was changed after it was written: ingest or split it again.",
         )
-    return gathered.joined()
 
 
-class _Gathered:
-    """What is kept of every batch."""
+def hash_table(folder: Path, dataset: Dataset, *, target: str, column: str) -> TableHashes:
+    """Return the hashes of all rows, about 80 bytes for each; see `iter_hashes`."""
+    found = list(iter_hashes(folder, dataset, target=target, column=column))
+
+    def whole(values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate(list(values))
+
+    return TableHashes(
+        rows=whole(one.rows for one in found),
+        second=whole(one.second for one in found),
+        features=whole(one.features for one in found),
+        labels=whole(one.labels for one in found),
+        parts=tuple(
+            (whole(one.parts[cut][0] for one in found), whole(one.parts[cut][1] for one in found))
+            for cut in range(len(found[0].parts))
+        ),
+        keys=whole(one.keys for one in found),
+        times=whole(one.times for one in found),
+        unlabelled=whole(one.unlabelled for one in found),
+    )
+
+
+class _Hashing:
+    """What is kept of one batch after another."""
 
     def __init__(self, dataset: Dataset, *, target: str, column: str, by: _Comparing) -> None:
         self._columns = [(column, CellHasher(column)) for column in dataset.columns]
         self._target, self._column = target, column
         self._by = (by.columns, *by.cuts)
-        self._found: dict[str, list[npt.NDArray[Any]]] = collections.defaultdict(list)
+        self._missing = next(h.missing for known, h in self._columns if known.name == target)
+        self._found: dict[str, npt.NDArray[Any]] = {}
 
     def cells(self, batch: pa.RecordBatch) -> Iterator[tuple[CellHasher, Hashes]]:
         """Yield the cell hashes of a batch, column by column, and keep those that are needed."""
@@ -162,41 +198,31 @@ class _Gathered:
         for (known, hasher), array in zip(self._columns, batch.columns, strict=True):
             cells = hasher.hashes(array)
             if known.name == self._target:
-                self._found["labels"].append(cells.copy())
+                self._found["labels"] = cells.copy()
             if known.name == self._column:
-                self._found["keys"].append(cells.copy())
+                self._found["keys"] = cells.copy()
                 if known.type != "string":
-                    self._found["times"].append(_values(array))
+                    self._found["times"] = _values(array)
             for place, part in enumerate(self._by):
                 if known.name in part:
                     sums[place] += cells
             yield hasher, cells
-        for place, total in enumerate(sums):
-            self._found[f"part {place}"].append(total)
+        self._sums = sums
 
-    def add(self, rows: RowHashes) -> None:
-        """Keep the hashes of the batch's rows."""
-        self._found["rows"].append(rows.first)
-        self._found["second"].append(rows.second)
-
-    def joined(self) -> TableHashes:
-        """Return all batches as one."""
-
-        def whole(name: str) -> npt.NDArray[Any]:
-            return np.concatenate(self._found.pop(name, [np.empty(0, np.uint64)]))
-
-        features, *cuts = (whole(f"part {place}") for place in range(len(self._by)))
-        labels = whole("labels")
-        missing = next(h.missing for known, h in self._columns if known.name == self._target)
+    def hashes(self, rows: RowHashes) -> TableHashes:
+        """Return the hashes of the batch whose cells were taken last."""
+        nothing = np.empty(0, np.uint64)
+        features, *cuts = self._sums
+        labels = self._found["labels"]
         return TableHashes(
-            rows=whole("rows"),
-            second=whole("second"),
+            rows=rows.first,
+            second=rows.second,
             features=features,
             labels=labels,
             parts=tuple((part, features - part) for part in cuts),
-            keys=whole("keys"),
-            times=whole("times"),
-            unlabelled=labels == missing,
+            keys=self._found.get("keys", nothing),
+            times=self._found.get("times", nothing),
+            unlabelled=labels == self._missing,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from penstock.common.progress import say
-from penstock.data.hashing.digest import RowDigest, RowHashes
 from penstock.data.spec import SplitSpec
 from penstock.data.split.checks import check_table, resolve_method
 from penstock.data.split.classes import Classes
-from penstock.data.split.known_rows import KnownRows, known_rows, record_of, write_known_rows
+from penstock.data.split.division import Division, divide, divided
+from penstock.data.split.hashed_table import HashedTable, hash_into
+from penstock.data.split.known_rows import record_of, write_known_rows
 from penstock.data.split.proof import check_written, prove
-from penstock.data.split.repeats import find_repeats
-from penstock.data.split.sampling import Drawn, Method, divided, draw
-from penstock.data.split.table_hashes import TableHashes, hash_table
+from penstock.data.split.sampling import Method, draw
 from penstock.data.table import read_dataset, writing
+from penstock.data.table.disk import disk_errors
 from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.model import Task
 
@@ -38,7 +39,8 @@ def split(
     the newest rows, cut between two different times. Copies of a row stay on its side, and the
     holdout has each copied row once; rows that repeat by chance are split like any others
     (`penstock.data.split.repeats` decides which). A draw depends on the seed and the rows'
-    content, not on their order. Memory is about 150 bytes a row.
+    content, not on their order. Memory does not grow with rows, except for copies (some 40 bytes
+    each) and groups; about 150 bytes a row lie beside the training part meanwhile.
 
     Args:
         folder: The dataset.
@@ -80,63 +82,66 @@ def _divide(
     holdout: Path,
 ) -> Split:
     """Draw, write and prove; see `split`."""
-    hashes = hash_table(folder, dataset, target=target, column=spec.column)
-    drawn = _draw(hashes, folder, dataset, spec, method, target=target, task=task)
-    with _removed_on_error() as made:
-        known = known_rows(drawn.hashes, drawn.repeats, ~drawn.held)
-        parts = _write(folder, dataset, drawn, made, train=train, holdout=holdout, known=known)
-        check_written(folder, drawn, train=train, holdout=holdout)
-        record = _record(drawn, spec, method, parts, target=target, task=task)
-        told = record_of(train, parts[0], known)
+    with disk_errors(train), _work_beside(train) as work, _removed_on_error() as made:
+        table = hash_into(
+            work,
+            folder,
+            dataset,
+            target=target,
+            column=spec.column,
+            regression=task == "regression",
+            setting=spec.repeats,
+        )
+        division, notes = _draw(table, work, folder, dataset, spec, method, target, task)
+        parts = _write(folder, dataset, division, made, train=train, holdout=holdout)
+        check_written(folder, division, train=train, holdout=holdout)
+        record = _record(
+            division, spec, method, parts, notes, rows=dataset.rows, target=target, task=task
+        )
+        told = record_of(train, parts[0], division)
         record = record.model_copy(update={"training_rows": told})
-        return prove(record, drawn, where=str(holdout))
+        return prove(record, division, where=str(holdout))
 
 
 def _draw(
-    hashes: TableHashes,
+    table: HashedTable,
+    work: Path,
     folder: Path,
     dataset: Dataset,
     spec: SplitSpec,
     method: Method,
-    *,
     target: str,
     task: Task,
-) -> Drawn:
-    labelled = ~hashes.unlabelled
-    chosen = hashes if labelled.all() else hashes.select(labelled)
-    repeats = find_repeats(chosen, regression=task == "regression", setting=spec.repeats)
-    notes: list[str] = []
+) -> tuple[Division, tuple[str, ...]]:
+    """Draw rows, and return what a reader should know of it."""
     if task == "regression":
-        held = draw(chosen, repeats, spec, method)
+        none = np.empty(0, dtype=np.uint64)
+        drawn = draw(table, spec, method)
+        division = divide(table, dataset, drawn, work=work, method=method, classes=none)
+        notes: tuple[str, ...] = ()
     else:
-        classes = Classes(folder, dataset, target=target, labels=chosen.labels, repeats=repeats)
+        classes = Classes(folder, dataset, target=target, table=table)
         classes.check_before(method)
-        held = draw(chosen, repeats, spec, method)
-        notes += classes.check(held)
-    train, holdout = np.zeros_like(labelled), np.zeros_like(labelled)
-    train[labelled] = ~held
-    # A copy shows nothing more of a model than the row it repeats, and intervals would take it for
-    # another one.
-    holdout[labelled] = held & ~repeats.further
-    share = holdout.sum() / (~repeats.further).sum()
-    if abs(share - spec.holdout) > _OFF * spec.holdout:
+        drawn = draw(table, spec, method)
+        division = divide(table, dataset, drawn, work=work, method=method, classes=classes.codes)
+        notes = classes.check(division.train.classes, division.holdout.classes)
+    if abs(division.share - spec.holdout) > _OFF * spec.holdout:
         what = {"group": "the groups", "time": "the times"}.get(method, "the rows")
-        notes.append(f"{spec.holdout:.1%} were to be held out; {what} allow {share:.1%}.")
-    return Drawn(chosen, repeats, held, train, holdout, tuple(notes))
+        share = f"{spec.holdout:.1%} were to be held out; {what} allow {division.share:.1%}."
+        notes = (*notes, share)
+    return division, notes
 
 
 def _write(
     folder: Path,
     dataset: Dataset,
-    drawn: Drawn,
+    division: Division,
     made: list[Path],
     *,
     train: Path,
     holdout: Path,
-    known: KnownRows,
 ) -> tuple[Dataset, Dataset]:
     """Write both parts in one pass; their digests are sums of hashes that are known."""
-    digests = [_digest(dataset, hashes) for hashes in drawn.parts()]
     facts = {
         "source": dataset.source,
         "notes": dataset.notes,
@@ -144,24 +149,26 @@ def _write(
         "reading": dataset.reading,
         "parent": dataset.content,
     }
-    sample_of = int(drawn.holdout.sum())
-    with writing(train, digest=digests[0]) as to_train:
-        with writing(holdout, digest=digests[1], sample_of=sample_of) as to_holdout:
-            for learned, judged in divided(folder, drawn):
+    sample_of = division.holdout.digest.rows
+    with writing(train, digest=division.train.digest) as to_train:
+        with writing(holdout, digest=division.holdout.digest, sample_of=sample_of) as to_holdout:
+            for learned, judged in divided(folder, division):
                 to_train.add(learned)
                 to_holdout.add(judged)
             held_out = to_holdout.finish(part="holdout", **facts)
         made.append(holdout)
-        write_known_rows(to_train.folder, known)
+        write_known_rows(to_train.folder, division)
         learned_from = to_train.finish(part="train", **facts)
     made.append(train)
     return learned_from, held_out
 
 
-def _digest(dataset: Dataset, hashes: TableHashes) -> RowDigest:
-    digest = RowDigest(dataset.columns)
-    digest.add(RowHashes(hashes.rows, hashes.second))
-    return digest
+@contextlib.contextmanager
+def _work_beside(train: Path) -> Iterator[Path]:
+    """Yield a folder for hashes, which goes at the end."""
+    train.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=train.parent, prefix=f".{train.name}-hashes-") as name:
+        yield Path(name)
 
 
 @contextlib.contextmanager
@@ -177,16 +184,18 @@ def _removed_on_error() -> Iterator[list[Path]]:
 
 
 def _record(
-    drawn: Drawn,
+    division: Division,
     spec: SplitSpec,
     method: Method,
     parts: tuple[Dataset, Dataset],
+    notes: tuple[str, ...],
     *,
+    rows: int,
     target: str,
     task: Task,
 ) -> Split:
     """Return the record, with what both parts have yet to prove."""
-    repeats = drawn.repeats
+    found = division.table.found
     return Split(
         method=method,
         column=spec.column if method in ("time", "group") else "",
@@ -198,16 +207,16 @@ def _record(
         holdout=parts[1].content,
         train_rows=parts[0].rows,
         holdout_rows=parts[1].rows,
-        share=parts[1].rows / int((~repeats.further).sum()),
+        share=division.share,
         repeats=spec.repeats,
-        duplicate_rows=repeats.equal,
-        copied_rows=repeats.copies,
-        copies_left_out=int((drawn.held & repeats.further).sum()),
+        duplicate_rows=found.rows - found.different,
+        copied_rows=found.further,
+        copies_left_out=division.left_out,
         rows_in_both=0,
         groups_in_both=0,
-        without_target=len(drawn.train) - len(drawn.held),
+        without_target=rows - found.rows,
         boundary=_boundary(parts[1].column(spec.column)) if method == "time" else None,
-        notes=drawn.notes,
+        notes=notes,
     )
 
 

@@ -28,15 +28,19 @@ _COLUMNS = 64
 
 @dataclass(frozen=True)
 class Part:
-    """A row group of a file of a dataset.
+    """A row group of a file of a dataset: all that a process on another machine must know of it.
 
     Args:
+        place: The folder of the file: a path, or an address of a store that fsspec knows.
         file: The file's name.
+        size: Its bytes, as the dataset's record has them.
         group: Its row group, from 0.
         start: Number in the dataset of the first of its rows, from 0.
     """
 
+    place: str
     file: str
+    size: int
     group: int
     start: int
 
@@ -150,35 +154,35 @@ def parts_of(folder: Path) -> list[Part]:
     for listed in read_dataset(folder).files:
         metadata = pq.read_metadata(folder / listed.name)
         for group in range(metadata.num_row_groups):
-            parts.append(Part(listed.name, group, start))
+            parts.append(Part(str(folder), listed.name, listed.bytes, group, start))
             start += metadata.row_group(group).num_rows
     return parts
 
 
 def iter_parts(
-    folder: Path, parts: Sequence[Part], columns: Sequence[str], *, coded: Sequence[str] = ()
+    parts: Sequence[Part], columns: Sequence[Column], *, coded: Sequence[str] = ()
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Yield the rows of some parts of a dataset in batches, each with the number of its first row.
 
     Args:
-        folder: The dataset.
-        parts: Which.
-        columns: Which columns, in which order.
+        parts: Which, where they lie.
+        columns: Which columns, in which order, as the dataset's record has them.
         coded: See `iter_batches`.
 
     Raises:
-        InputError: If there is no record, or a column is not in it.
-        IntegrityError: See `read_dataset`.
+        IntegrityError: If a file is not there or not as its record says, or cannot be read.
+        ServiceError: If the store where it lies cannot be reached, or refuses.
     """
-    import pyarrow.parquet as pq
+    from penstock.data.table.placed import opened
 
-    dataset = read_dataset(folder)
-    schema = _coded(arrow_schema(_select(dataset, columns, folder)), coded)
-    for name, some in itertools.groupby(parts, key=lambda part: part.file):
-        with pq.ParquetFile(folder / name, read_dictionary=list(coded)) as file:
+    schema = _coded(arrow_schema(columns), coded)
+    for (place, name, size), some in itertools.groupby(
+        parts, key=lambda part: (part.place, part.file, part.size)
+    ):
+        with opened(place, name, size=size, coded=coded) as (file, shown):
             for part in some:
                 start = part.start
-                for batch in _read(file, folder / name, schema, _ROWS, [part.group]):
+                for batch in _read(file, shown, schema, _ROWS, [part.group]):
                     yield batch, start
                     start += batch.num_rows
 
@@ -302,7 +306,7 @@ def _batches(
     schema = _coded(schema, coded)
     for listed in dataset.files:
         with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
-            yield from _read(file, folder / listed.name, schema, rows, None)
+            yield from _read(file, str(folder / listed.name), schema, rows, None)
 
 
 def _coded(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:
@@ -315,7 +319,7 @@ def _coded(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:
 
 
 def _read(
-    file: pq.ParquetFile, name: Path, schema: pa.Schema, rows: int, groups: list[int] | None
+    file: pq.ParquetFile, name: str, schema: pa.Schema, rows: int, groups: list[int] | None
 ) -> Iterator[pa.RecordBatch]:
     batches = file.iter_batches(batch_size=rows, row_groups=groups, columns=schema.names)
     while True:
@@ -326,7 +330,7 @@ def _read(
         except (OSError, ValueError) as error:  # Arrow's own are both.
             raise IntegrityError(
                 f"the file cannot be read: {str(error).splitlines()[0]:.200}",
-                where=str(name),
+                where=name,
                 remedy="It was damaged after it was written: ingest the data again.",
             ) from error
         yield batch.select(schema.names).cast(schema)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from engine_work import Killed
+from engines import engines as engines
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +97,27 @@ def test_features_are_the_same_for_any_cut_and_order(
         patch.setattr(dataset_writer, "GROUP_ROWS", step)
         pieces = [mixed.slice(at, step) for at in range(0, 150, step)]
         other, again = fitted(tmp_path_factory.mktemp("cut"), pieces, each=each)
+    unlike = {"transformer"}  # a zip file holds the time at which it was made
+    assert first.model_dump(exclude=unlike) == other.model_dump(exclude=unlike)
+    frame = to_frame(whole, first.inputs())
+    assert np.array_equal(transformer.transform(frame), again.transform(frame), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["processes", "dask"])
+def test_features_are_the_same_for_every_engine_and_when_a_worker_is_killed(
+    engines: dict[str, Each], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(dataset_writer, "GROUP_ROWS", 10)
+    whole = table(150, seed=5)
+    pieces = [whole.slice(at, 10) for at in range(0, 150, 10)]
+    marker = tmp_path / "killed"
+
+    def each(work: Any, parts: Any) -> Any:
+        return engines[name](Killed(work, marker), parts)
+
+    first, transformer = fitted(tmp_path / "here", pieces)
+    other, again = fitted(tmp_path / name, pieces, each=each)
+    assert marker.exists()
     unlike = {"transformer"}  # a zip file holds the time at which it was made
     assert first.model_dump(exclude=unlike) == other.model_dump(exclude=unlike)
     frame = to_frame(whole, first.inputs())

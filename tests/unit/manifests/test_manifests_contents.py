@@ -134,12 +134,18 @@ GUARDIAN: dict[str, Rights] = {
 }
 
 
-def test_what_acts_by_itself_and_has_experiments_may_do_besides(
+def test_what_acts_by_itself_and_has_experiments_and_an_engine_may_do_besides(
     optional: list[dict[str, Any]],
 ) -> None:
+    engine = {
+        ("kubernetes.dask.org", "daskclusters"): {"get", "list", "create", "delete"},
+        ("", "pods"): {"get", "list"},
+        ("apps", "deployments"): {"list"},
+    }
+    assert rights(optional, ("kubeflow", "penstock-pipeline")) == {"kubeflow": RUN | engine}
     account = ("kubeflow", "penstock-deployer")
     held, before = rights(optional, account), TABLE[account]
-    seen = {("argoproj.io", "workflows"): {"list"}}
+    seen = engine | {("argoproj.io", "workflows"): {"list"}}
     verbs = {"get", "create", "update", "delete"}
     proxy = {("apps", "deployments"): verbs, ("", "services"): verbs}
     assert held == before | {

@@ -10,24 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from engine_work import Killed
+from engines import engines as engines
 from expectation_tables import KINDS, Expecting, table
 
-from penstock.data.engine import Each, EngineSpec, opened
+from penstock.data.engine import Each
 from penstock.data.table import parts_of, write_dataset
 from penstock.errors import IntegrityError
 from penstock.quality.check import validate
 from penstock.quality.engine import Pass, planned
 from penstock.quality.spec import Contract, Expectation, ValidationSpec
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[dict[str, Each]]:
-    with (
-        opened(EngineSpec()) as here,
-        opened(EngineSpec(workers=2)) as processes,
-        opened(EngineSpec(name="dask", workers=2)) as dask,
-    ):
-        yield {"here": here, "processes": processes, "dask": dask}
 
 
 def shuffled(seed: int) -> Each:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from penstock.data.engine import Each, here
 from penstock.data.table import write_dataset
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
@@ -55,6 +56,7 @@ class Bench:
         name: str = "model",
         split: Split | None = None,
         store: str = "",
+        each: Each = here,
         **spec: Any,
     ) -> Model:
         settings = {"trials": 3, "folds": 3, "candidates": ("hist_gradient_boosting",)} | spec
@@ -71,6 +73,7 @@ class Bench:
             experiment="tests",
             tracking_uri=store or self.store,
             split=split,
+            each=each,
         )
 
     def left(self) -> set[str]:

@@ -16,11 +16,12 @@ from penstock.data.table.frames import read_frame
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
 from penstock.metrics import METRICS
-from penstock.model import load_trusted
+from penstock.model import load, load_trusted
 from penstock.records.dataset import Dataset
 from penstock.records.model import Model
 from penstock.registry.card import model_card
 from penstock.training import crossval, estimators, feature_columns, preparing
+from penstock.training.baselines import rebuild_constant
 from penstock.training.crossval import CrossValidation
 from penstock.training.estimators import build, family
 from penstock.training.feature_columns import read_columns
@@ -185,6 +186,31 @@ def test_a_training_on_a_sample_says_so_everywhere(bench: Any, make_table: Table
     card = model_card(written, digest="d", name="shop", training=training)
     assert said in card.markdown
     assert "Columns that are no feature of the model: kind, amount." in card.markdown
+
+
+def test_a_sample_changes_neither_the_metric_nor_what_the_mean_is_of(
+    bench: Any, make_table: Tables
+) -> None:
+    table = make_table(1500)
+    # Of 160 rows the holdout has some 40; of the 106 in the sample it would have 26, too few.
+    table["kind"] = ["rare" if at < 160 else f"class {at % 2}" for at in range(1500)]
+    bench.prepare(table, target="kind")
+    settings = {"trials": 1, "max_rows": 1000, "folds": 2}
+    assert bench.train(target="kind", **settings).metric == "roc_auc_ovr"
+
+    bench.fit(target="amount", name="of-amount")
+    (bench.folder / "features").rename(bench.folder / "of-kind")
+    (bench.folder / "of-amount").rename(bench.folder / "features")
+    bench.train(target="amount", name="number", **settings)
+    again = rebuild_constant(bench.folder / "number", output=bench.folder / "again")
+    assert again is not None
+    told = {column.name: [None] for column in load(bench.folder / "number").record.columns}
+    first, second = (
+        one.scores(one.frame(told))
+        for one in map(load, (bench.folder / "number-baselines" / "mean", again / "mean"))
+    )
+    assert first.tolist() == second.tolist()
+    assert first[0] == pytest.approx(np.mean(table["amount"]))
 
 
 def test_a_training_on_all_rows_says_nothing_of_a_sample(bench: Any, make_table: Tables) -> None:

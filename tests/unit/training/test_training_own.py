@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from own_project import CODE, ring, written
 
 from penstock.errors import InputError, IntegrityError
 from penstock.export.export import export
@@ -27,103 +28,9 @@ from penstock.records.model import FILE_NAME, Model
 from penstock.serving.loading import load_scorer
 from penstock.training.folds import make_folds
 from penstock.training.inputs import read_problem
+from penstock.training.own_code import own_code
 from penstock.training.own_estimator import own_estimator
 from penstock.training.spec import TrainingSpec
-
-CODE = {
-    "churn/__init__.py": "",
-    "churn/shapes.py": '''
-        import numpy as np
-
-        def closeness(x, centres, widths):
-            """Return the log density of each row around each centre."""
-            away = (x[:, None, :] - centres[None, :, :]) / widths
-            return -(away**2).sum(axis=2) / 2 - np.log(widths).sum(axis=1)
-    ''',
-    "churn/features.py": '''
-        import numpy as np
-        from sklearn.base import BaseEstimator, TransformerMixin
-
-
-        class Polar(TransformerMixin, BaseEstimator):
-            """The distance of each row from the middle of the rows that were seen, and its kind."""
-
-            def fit(self, X, y=None):
-                self.middle_ = X[["a", "b"]].mean().to_numpy()
-                return self
-
-            def transform(self, X):
-                away = X[["a", "b"]].to_numpy() - self.middle_
-                return np.column_stack([np.hypot(*away.T), X["kind"] == "x"])
-
-            def get_feature_names_out(self, names=None):
-                return np.array(["distance", "is x"])
-    ''',
-    "churn/models.py": '''
-        import numpy as np
-        from sklearn.base import BaseEstimator, ClassifierMixin
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import Pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        from churn.shapes import closeness
-
-
-        class Bells(ClassifierMixin, BaseEstimator):
-            """A bell around the mean of each class."""
-
-            def __init__(self, sharpness=1.0, rounds=1, random_state=None):
-                self.sharpness = sharpness
-                self.rounds = rounds
-                self.random_state = random_state
-
-            def fit(self, X, y):
-                import churn.shapes
-
-                assert churn.shapes.closeness is closeness
-                self.classes_ = np.unique(y)
-                self.centres_ = np.array([X[y == c].mean(axis=0) for c in self.classes_])
-                self.widths_ = np.array([X[y == c].std(axis=0) + 1e-3 for c in self.classes_])
-                noise = np.random.default_rng(self.random_state).normal(size=self.centres_.shape)
-                self.centres_ = self.centres_ + noise / 1000
-                return self
-
-            def predict_proba(self, X):
-                found = self.sharpness * closeness(X, self.centres_, self.widths_)
-                found = np.exp(found - found.max(axis=1, keepdims=True))
-                return found / found.sum(axis=1, keepdims=True)
-
-            def predict(self, X):
-                return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-
-        def make():
-            steps = [("impute", SimpleImputer()), ("scale", StandardScaler()), ("model", Bells())]
-            return Pipeline(steps)
-    ''',
-}
-
-
-def ring(rows: int = 300) -> dict[str, Any]:
-    """Two classes, one around the other: a line does not part them."""
-    random = np.random.default_rng(5)
-    inside = np.arange(rows) % 2 == 0
-    across = np.where(inside, 1.0, 3.0)[:, None] * random.normal(size=(rows, 2))
-    return {
-        "a": [None if at % 25 == 0 else float(v) for at, v in enumerate(across[:, 0])],
-        "b": across[:, 1].tolist(),
-        "kind": random.choice(["x", "y"], rows).tolist(),
-        "y": np.where(inside, "in", "out").tolist(),
-    }
-
-
-def written(folder: Path, code: Mapping[str, str]) -> Path:
-    """Write source files, each without the indent of its first line."""
-    for name, text in code.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +198,7 @@ HEAD = """
 REFUSED = {
     "syntax": ("def make(:", r"bad\.py, line \d+: not Python"),
     "raises": ("1 / 0", "importing bad raises ZeroDivisionError"),
+    "ends": ("raise SystemExit(0)", "importing bad raises SystemExit"),
     "absent": ("other = 1", "bad has no make"),
     "library": ("import no_such_library", "imports no_such_library, which is not installed here"),
     "factory": ("def make():\n    raise KeyError('k')", "calling it raises KeyError"),
@@ -482,8 +390,12 @@ def test_one_code_of_both_is_packed(tmp_path: Path, code: Path, make_bench: Any)
         "from churn.shapes import closeness", "closeness = None").replace(
         "import churn.shapes", "pass").replace("churn.shapes.closeness", "closeness")})  # fmt: skip
     spec = TrainingSpec(estimator="elsewhere:make", code={"folder": str(other)})
+    problem = read_problem(
+        tmp_path / "train", features=tmp_path / "features", target="y", task="auto", positive="",
+        split=None,
+    )  # fmt: skip
     with pytest.raises(IntegrityError, match=r"that of features\.transformer sha256:"):
-        own_estimator(spec, task="binary", features=record.code)
+        own_code(problem, spec)
 
 
 TRANSFORMERS = {

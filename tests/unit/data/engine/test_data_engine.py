@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from engine_work import Killed, array, process, refused, squares
+from engines import engines as engines
 
-from penstock.data.engine import Each, EngineSpec, opened
+from penstock.data.engine import EngineSpec, opened
 from penstock.errors import InputError, ServiceError
 
 ENGINES = {
@@ -24,18 +24,8 @@ ENGINES = {
 SEVERAL = ["processes", "dask"]
 
 
-@pytest.fixture(scope="module")
-def engines() -> Iterator[dict[str, Each]]:
-    with (
-        opened(ENGINES["here"]) as here,
-        opened(ENGINES["processes"]) as processes,
-        opened(ENGINES["dask"]) as dask,
-    ):
-        yield {"here": here, "processes": processes, "dask": dask}
-
-
 @pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("count", [1, 3, 40])
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
 def test_each_part_is_worked_on_once(engines, name: str, count: int) -> None:
     found = [pair for share in engines[name](squares, list(range(count))) for pair in share]
     assert sorted(found) == squares(range(count))

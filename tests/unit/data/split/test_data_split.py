@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from penstock.data.profile import profiler
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split, table_hashes
 from penstock.data.split import writer as split_writer
-from penstock.data.split.sampling import Drawn
+from penstock.data.split.division import Division
+from penstock.data.split.hashed_table import Piece
 from penstock.data.table import read_dataset, read_table, write_dataset
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Split
@@ -350,10 +350,12 @@ def test_the_proof_finds_a_faulty_writer(
     # The writer is right, so one that loses or repeats rows has to stand in for it.
     honest = split_writer.divided
 
-    def faulty(folder: Path, drawn: Drawn) -> Any:
-        train, holdout = drawn.train.copy(), drawn.holdout.copy()
-        train[:5] = holdout[:5] = fault == "doubled"
-        return honest(folder, replace(drawn, train=train, holdout=holdout))
+    def faulty(folder: Path, division: Division) -> Any:
+        parts = honest(folder, division)
+        train, holdout = next(parts)
+        twice = pa.concat_batches([holdout.slice(0, 5), train])
+        yield (twice if fault == "doubled" else train.slice(5)), holdout
+        yield from parts
 
     monkeypatch.setattr(split_writer, "divided", faulty)
 
@@ -368,7 +370,7 @@ def test_the_proof_finds_a_faulty_writer(
     [
         (2, {}, "copies of .* rows are on both sides"),
         (1, {"method": "group", "column": "group"}, "values of 'group' are on both sides"),
-        (1, {"method": "time", "column": "at"}, "values of 'at' are on both sides"),
+        (1, {"method": "time", "column": "at"}, "older and newer values of 'at' are on both sides"),
     ],
 )
 def test_the_proof_finds_a_faulty_draw(
@@ -376,9 +378,12 @@ def test_the_proof_finds_a_faulty_draw(
 ) -> None:
     # Likewise: a draw that looks neither at content nor at groups or times.
     bench.write(pa.concat_tables([make(601)] * times))
-    monkeypatch.setattr(
-        split_writer, "draw", lambda hashes, *_: np.arange(len(hashes.rows)) % 5 == 0
-    )
+
+    class Blind:
+        def held(self, rows: Piece) -> Any:
+            return np.arange(len(rows.hashes)) % 5 == 0
+
+    monkeypatch.setattr(split_writer, "draw", lambda *_: Blind())
 
     with pytest.raises(IntegrityError, match=said):
         bench.split(**arguments)

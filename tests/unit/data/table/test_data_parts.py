@@ -8,8 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from penstock.data.table import Part, iter_parts, parts_of, write_dataset
+from penstock.data.table import iter_parts, parts_of, write_dataset
 from penstock.errors import IntegrityError
+from penstock.records.dataset import Column
+
+COLUMNS = (Column(name="s", type="string"), Column(name="n", type="integer"))
 
 
 @pytest.fixture
@@ -23,15 +26,18 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 
 def test_parts_are_row_groups_with_the_number_of_their_first_row(folder: Path) -> None:
-    assert parts_of(folder) == [
-        Part("part-00000.parquet", 0, 0),
-        Part("part-00000.parquet", 1, 30),
-        Part("part-00000.parquet", 2, 60),
-        Part("part-00001.parquet", 0, 90),
-        Part("part-00001.parquet", 1, 120),
-        Part("part-00001.parquet", 2, 150),
-        Part("part-00002.parquet", 0, 180),
+    found = parts_of(folder)
+    assert [(part.file, part.group, part.start) for part in found] == [
+        ("part-00000.parquet", 0, 0),
+        ("part-00000.parquet", 1, 30),
+        ("part-00000.parquet", 2, 60),
+        ("part-00001.parquet", 0, 90),
+        ("part-00001.parquet", 1, 120),
+        ("part-00001.parquet", 2, 150),
+        ("part-00002.parquet", 0, 180),
     ]
+    assert {part.place for part in found} == {str(folder)}
+    assert all(part.size == (folder / part.file).stat().st_size for part in found)
 
 
 @pytest.mark.parametrize("coded", [(), ("s",)])
@@ -40,7 +46,7 @@ def test_rows_come_once_with_their_numbers_in_any_order(folder: Path, coded) -> 
     random.Random(1).shuffle(parts)
     found = [
         (start + at, value)
-        for batch, start in iter_parts(folder, parts, ["s", "n"], coded=coded)
+        for batch, start in iter_parts(parts, COLUMNS, coded=coded)
         for at, value in enumerate(batch.column("n").to_pylist())
     ]
     assert len(found) == 200
@@ -51,4 +57,12 @@ def test_a_part_that_is_missing_is_a_sentence(folder: Path) -> None:
     parts = parts_of(folder)
     (folder / "part-00001.parquet").unlink()
     with pytest.raises(IntegrityError, match=r"'part-00001.parquet' is missing"):
-        list(iter_parts(folder, parts, ["n"]))
+        list(iter_parts(parts, COLUMNS))
+
+
+def test_a_part_that_was_written_again_is_a_sentence(folder: Path) -> None:
+    parts = parts_of(folder)
+    with (folder / "part-00001.parquet").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(IntegrityError, match=r"the file has [\d,]+ bytes, its record says [\d,]+"):
+        list(iter_parts(parts, COLUMNS))

@@ -440,8 +440,9 @@ class Cluster:
         return is_knative(service) and not self.standard
 
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
-        # KServe's own controller is a Deployment too, and nothing here acts for it.
-        if key[0] == "deployments" and key[1] != "kserve":
+        # KServe's own controller is a Deployment too, and nothing here acts for it; nor for one
+        # that somebody placed with its status.
+        if key[0] == "deployments" and key[1] != "kserve" and "status" not in found:
             self.deployments.reconcile(key[2], found)
             return {**found, "status": self.deployments.status(key[2], found)}
         if key[0] == "inferenceservices" and self._in_knative(found):
@@ -510,7 +511,8 @@ class Cluster:
         }
 
     def _pods(self) -> list[dict[str, Any]]:
-        return [pod for name in list(self.servers) for pod in self._pods_of(name)]
+        placed = [found for (kind, *_), found in list(self.objects.items()) if kind == "pods"]
+        return [*placed, *(pod for name in list(self.servers) for pod in self._pods_of(name))]
 
     def _pods_of(self, name: str) -> Iterator[dict[str, Any]]:
         server = self.servers[name]
@@ -678,7 +680,12 @@ def schema(plural: str) -> jsonschema.Draft202012Validator | None:
     definition = yaml.load(found[0].read_text(), Loader=yaml.CSafeLoader)
     served = next(v for v in definition["spec"]["versions"] if v["served"])
     made = _strict(served["schema"]["openAPIV3Schema"])
-    made["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+    # Known of every kind; not every definition says so.
+    made["properties"] |= {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object", "required": ["name"]},
+    }
     return jsonschema.Draft202012Validator(made)
 
 
