@@ -108,12 +108,19 @@ def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "bundle",
-        help="write a version as a folder that scores with onnxruntime and numpy alone",
+        help="write a version as a folder that answers without Penstock",
         description=_bundle.__doc__,
     )
     add = command.add_argument
     add("model", help="models:/NAME@champion, or models:/NAME/NUMBER")
     add("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
+    add(
+        "--form",
+        choices=("scorer", "triton", "booster"),
+        default="scorer",
+        help="a scorer that needs onnxruntime and numpy alone; a model repository for Triton; or "
+        "the file of XGBoost or LightGBM, which takes features (scorer)",
+    )
     add(
         "--unapproved",
         action="store_true",
@@ -124,14 +131,19 @@ def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    """Write model.onnx, rules.json and scorer.py, whose answers are the server's."""
+    """Write a version as a folder that gives the server's answers, or scores, without Penstock."""
     from penstock.bundle.make import bundle
 
     tracking_uri, _ = store_of(options)
     uri = bundle(
-        options.model, output=options.out, tracking_uri=tracking_uri, unapproved=options.unapproved
+        options.model,
+        output=options.out,
+        tracking_uri=tracking_uri,
+        unapproved=options.unapproved,
+        form=options.form,
     )
-    print(f"{uri} is in {options.out}. Try it: python {options.out}/scorer.py < rows.jsonl")
+    told = {"scorer": f" Try it: python {options.out}/scorer.py < rows.jsonl"}
+    print(f"{uri} is in {options.out}.{told.get(options.form, '')}")
     return 0
 
 

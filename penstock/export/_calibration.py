@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
+from penstock.export import _links
 from penstock.export._graph import Graph
 from penstock.model.calibrated import CLIP, slopes
 
@@ -41,7 +42,8 @@ def _sigmoid(graph: Graph, one: Map, p: str) -> str:
         rest = graph.node("Sub", graph.constant(np.float64(1)), clipped)
         score = graph.node("Log", graph.node("Div", clipped, rest))
     scaled = graph.node("Mul", score, graph.constant(one["slope"][None]))
-    return graph.node("Sigmoid", graph.node("Add", scaled, graph.constant(one["offset"][None])))
+    margins = graph.node("Add", scaled, graph.constant(one["offset"][None]))
+    return _links.logistic(graph, margins)
 
 
 def _line(graph: Graph, one: Map, p: str) -> str:

@@ -73,7 +73,12 @@ def _refuse_own(fitted: Any) -> None:
 def _linear(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     from penstock.export._linear import decision
 
-    return _probabilities(graph, decision(graph, fitted, value), record)
+    raw = decision(graph, fitted, value)
+    if record.task == "regression":
+        return raw
+    if record.task == "multiclass":
+        return graph.node("Softmax", raw, axis=1)
+    return _of_positive(graph, graph.node("Sigmoid", raw), record)
 
 
 def _boosting(graph: Graph, fitted: Any, value: str, record: Model) -> str:
@@ -84,7 +89,7 @@ def _boosting(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     found = read(fitted)
     total = ensemble(graph, boosted(found.trees), value, outputs=len(found.offset))
     baseline = graph.constant(found.offset.reshape(1, -1))
-    return _probabilities(graph, graph.node("Add", total, baseline), record)
+    return _of_margins(graph, graph.node("Add", total, baseline), record)
 
 
 def _boosted(graph: Graph, fitted: Any, value: str, record: Model) -> str:
@@ -99,7 +104,7 @@ def _boosted(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     # The offset is the first tree: added at the end, it would give other last digits.
     trees = [*offsets(found.offset), *boosted(found.trees)]
     total = ensemble(graph, trees, value, outputs=len(found.offset), number=found.adds)
-    return _probabilities(graph, graph.double(total), record)
+    return _of_margins(graph, graph.double(total), record)
 
 
 def _calibrated(graph: Graph, fitted: Any, value: str, record: Model) -> str:
@@ -108,15 +113,21 @@ def _calibrated(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     return calibrate(graph, fitted.maps, _estimator(graph, fitted.estimator, value, record))
 
 
-def _probabilities(graph: Graph, raw: str, record: Model) -> str:
-    """Return what raw values mean: logit of the second class, logits of all, or the value."""
-    import numpy as np
+def _of_margins(graph: Graph, margins: str, record: Model) -> str:
+    """Return what trees' margins mean: the same bits for a row in whatever company it is asked."""
+    from penstock.export import _links
 
     if record.task == "regression":
-        return raw
+        return margins
     if record.task == "multiclass":
-        return graph.node("Softmax", raw, axis=1)
-    second = graph.node("Sigmoid", raw)
+        return _links.softmax(graph, margins, classes=len(record.classes))
+    return _of_positive(graph, _links.logistic(graph, margins), record)
+
+
+def _of_positive(graph: Graph, second: str, record: Model) -> str:
+    """Return the positive class's probability from that of the second class."""
+    import numpy as np
+
     if positive_index(record) == 1:
         return second
     return graph.node("Sub", graph.constant(np.float64(1)), second)

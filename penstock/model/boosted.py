@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from penstock.model import links
 from penstock.model.ensemble import Ensemble, Tree
 
 NODES = ("left", "right", "feature", "threshold", "missing_left", "cover", "value")
@@ -173,13 +174,11 @@ class BoostedRegressor(RegressorMixin, BoostedTrees):  # type: ignore[misc]
 def probabilities(margins: np.ndarray) -> np.ndarray:
     """Return what margins mean, in float64: the logistic function of one, softmax of several.
 
-    XGBoost itself does this step in float32; the margins are the same.
+    XGBoost itself does this step in float32, LightGBM with another `exp`; the margins are the same.
     """
-    from scipy.special import expit, softmax
-
     if margins.shape[1] > 1:
-        return np.asarray(softmax(margins, axis=1))
-    second = expit(margins[:, 0])
+        return links.softmax(margins)
+    second = links.logistic(margins[:, 0])
     return np.column_stack([1.0 - second, second])
 
 

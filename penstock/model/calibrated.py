@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from penstock.model.links import logistic
+
 Array = np.ndarray
 
 CLIP = 1e-15
@@ -102,14 +104,12 @@ def slopes(line: dict[str, Array]) -> Array:
 
 def _mapped(one: dict[str, Array], p: Array) -> Array:
     """Return one map's probabilities, by the operations that its ONNX form has."""
-    from scipy.special import expit
-
     if "x" not in one:
         score = p
         if one["log_odds"][0]:
             clipped = np.clip(p, CLIP, 1.0 - CLIP)
             score = np.log(clipped / (1.0 - clipped))
-        return np.asarray(expit(score * one["slope"] + one["offset"]))
+        return logistic(score * one["slope"] + one["offset"])
     x, y = one["x"], one["y"]
     p = np.clip(p, x[0], x[-1])
     at = np.searchsorted(x[1:], p, side="right")

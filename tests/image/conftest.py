@@ -41,6 +41,19 @@ def _library() -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
+def _require(client: docker.DockerClient, name: str, *, made_by: str) -> None:
+    """Skip unless an image is there and holds this checkout's code."""
+    import docker
+
+    try:
+        client.images.get(name)
+    except docker.errors.ImageNotFound:
+        pytest.skip(f"{name} is not built: run `{made_by}`")
+    held = client.containers.run(name, ["-c", LIBRARY], entrypoint="python", remove=True)
+    if held.decode().strip() != _library():
+        pytest.skip(f"{name} holds other code than this checkout: run `{made_by}`")
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     """A container engine that answers and holds the images; else a skip that the summary shouts."""
@@ -52,18 +65,20 @@ def engine() -> Iterator[docker.DockerClient]:
     except docker.errors.DockerException as error:
         pytest.skip(f"no container engine answers, start one: {error}")
     for name in IMAGES:
-        try:
-            client.images.get(image(name))
-        except docker.errors.ImageNotFound:
-            pytest.skip(f"{image(name)} is not built: run `make images`")
-        held = client.containers.run(image(name), ["-c", LIBRARY], entrypoint="python", remove=True)
-        if held.decode().strip() != _library():
-            pytest.skip(f"{image(name)} holds other code than this checkout: run `make images`")
+        _require(client, image(name), made_by="make images")
     mlflow = image("data").replace("/data:", "/mlflow:")
     if not client.images.list(mlflow):
         pytest.skip(f"{mlflow} is not built: run `make images`")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def boosting(engine: docker.DockerClient) -> str:
+    """The image of `train` that has XGBoost and LightGBM; `make images` does not build it."""
+    name = image("train").replace("/train:", "/train-boosting:")
+    _require(engine, name, made_by="make image-train-boosting")
+    return name
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from image_site import CLAIM, Site
-from kfp import dsl, local
+from kfp import components, dsl, local
 from kfp_server import KfpServer
 
 from penstock import project
@@ -86,6 +86,28 @@ def by_images(file: Path, *, site: Site, confined: dict[str, Any]) -> Released:
     """Release by `kfp.local.DockerRunner`: each step in its image."""
     parameters = for_run(project.load(site.take(file)), folder=site.folder)
     in_images(release, parameters, site=site, confined=confined)
+    return _released(site, site.folder)
+
+
+def by_compiled(
+    file: Path, *, site: Site, confined: dict[str, Any], train: str, training: dict[str, Any]
+) -> Released:
+    """Release what `penstock compile` writes where the steps of `train` have another image.
+
+    Args:
+        file: The project.
+        site: Where.
+        confined: How the containers of steps are confined.
+        train: The image.
+        training: The section of that name in the project.
+    """
+    taken = site.take(file)
+    taken.write_text(yaml.safe_dump(yaml.safe_load(taken.read_text()) | {"training": training}))
+    compiled = site.folder / "release.yaml"
+    _penstock("compile", taken, "-o", compiled, cwd=site.folder, PENSTOCK_IMAGE_TRAIN=train)
+    pipeline = components.load_component_from_file(str(compiled))
+    parameters = for_run(project.load(taken), folder=site.folder)
+    in_images(pipeline, parameters, site=site, confined=confined)
     return _released(site, site.folder)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import urllib.request
+from itertools import islice
 from pathlib import Path
 
+import every_path
 import pytest
 import yaml
+
+from penstock.model import load
 
 pytestmark = pytest.mark.slow
 LONG = ("wine", "breast_cancer", "diabetes", "digits")
@@ -83,18 +87,22 @@ def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
 def test_a_boosted_model_is_released_by_the_same_gate(
     shell, shared_data: Path, file: str, target: str, family: str
 ) -> None:
-    from penstock.model import load
-
+    table = shared_data / f"{file}.csv"
     folder, summary = release(
         shell,
-        shared_data / f"{file}.csv",
+        table,
         target=target,
         name=f"{target}-{family}",
         settings=(f"training.candidates=[{family}]", "training.trials=3", "training.folds=2"),
     )
     assert summary["registered"] == f"models:/{target}-{family}/1"
-    made = sorted((folder / ".penstock" / "runs").rglob("booster"))[0].parent
-    assert load(made).record.name == family
+    with table.open(newline="") as stream:
+        rows = list(islice(csv.DictReader(stream), 400))
+    for row in rows:
+        del row[target]
+    url = summary["served"]
+    every_path.assert_same_bits(shell, folder / "project.yaml", url=url, rows=rows)
+    assert load(folder / "asked-1" / "model").record.name == family
 
 
 @pytest.mark.parametrize(

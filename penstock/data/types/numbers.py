@@ -84,17 +84,27 @@ def plain_number(text: str, written: TextFormat | None) -> str:
         >>> plain_number("-1.234,5", TextFormat(column="x", decimal=",", thousands="."))
         '-1234.5'
     """
-    text = text.replace(MINUS, "-")
-    if written is None:
-        return text
-    if written.affix:
-        text = text.replace(written.affix, "", 1).strip(SPACES)
-        text = f"-{text[1:-1].strip(SPACES)}" if text.startswith("(") else text
-    if written.thousands == " ":
-        text = re.sub(f"[{SPACES}]", "", text)
-    elif written.thousands:
-        text = text.replace(written.thousands, "")
-    return text if written.decimal == "." else text.replace(written.decimal, ".")
+    for found, put in rewriting(written):
+        text = re.sub(found, put, text)
+    return text
+
+
+@functools.lru_cache(maxsize=256)
+def rewriting(written: TextFormat | None) -> tuple[tuple[str, str], ...]:
+    """Return what `re.sub` replaces one after another in a number so written, to make it plain."""
+    steps = [(MINUS, "-")]
+    if written and written.affix:
+        steps += [
+            (rf"^(.*?){re.escape(written.affix)}", r"\1"),
+            (rf"^[{SPACES}]+|[{SPACES}]+$", ""),
+            (rf"^\([{SPACES}]*(.*?)[{SPACES}]*\)$", r"-\1"),
+        ]
+    if written and written.thousands:
+        group = f"[{SPACES}]" if written.thousands == " " else re.escape(written.thousands)
+        steps.append((group, ""))
+    if written and written.decimal != ".":
+        steps.append((re.escape(written.decimal), "."))
+    return tuple(steps)
 
 
 def affix_of(text: str) -> str:

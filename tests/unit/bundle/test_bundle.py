@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pytest
 from serving_process import ROW
 from test_serving_sklearn_scorer import KINDS, model_of
 
-from penstock.bundle.make import bundle, rules_for
+from penstock.bundle.make import bundle
+from penstock.bundle.rules import rules_for
 from penstock.bundle.scorer import Model as Scorer
 from penstock.errors import InputError
 from penstock.export.convert import convert
@@ -97,14 +99,24 @@ READING = Reading(
 )
 VALUES: dict[str, list[Any]] = {
     "age": [None, 3, 3.0, 3.5, "7", "007", "7.0", "1e3", "", "NA", " 8 ", True, "x", 2**63,
-            -(2**63)],
+            -(2**63), 2**63 - 1, "7\n", "+7", "\u22127", "9223372036854775807", "inf", "\u0667", [],
+            math.nan, "0x10"],
     "hours": [None, 1, 2.5, "1.234,5 EUR", "EUR 1,5", "(EUR 2,00)", "\u22121,5 EUR", "1.5", "12",
-              "nan", "inf", [1], {}, False, "1_0", 10**400],
-    "member": [None, True, 0, 1.0, 2, "yes", "F", "1", "", "maybe", "TRUE", 0.5],
-    "job": [None, "clerk", " nurse ", "NA", "", 5, True, "\u00e4\u2713", "new"],
-    "code": [None, 1, "1 000", "1000", "1\u00a0000", "10 00", 1.5],
+              "nan", "inf", [1], {}, False, "1_0", 10**400, "2,5 EUR\n", "(EUR 2,00)\n", "-EUR 3",
+              "- EUR 3", "EUR 1,5 EUR", "1.234.567,5 EUR", "12.34,5 EUR", "1e400 EUR", "-0,0 EUR",
+              5e-324, -0.0],
+    "member": [None, True, 0, 1.0, 2, "yes", "F", "1", "", "maybe", "TRUE", 0.5, "tRUE", 10**400,
+               []],
+    "job": [None, "clerk", " nurse ", "NA", "", 5, True, "\u00e4\u2713", "new", "\t\u00a0",
+            "\ud800", "a\0b", {}],
+    "code": [None, 1, "1 000", "1000", "1\u00a0000", "10 00", 1.5, "1 000\n", "-1 000",
+             " ", "1000.0"],
     "since": [None, "2026-01-31", "31/01/2026", "2026-01-31T12:00:00Z", "2026-02-30", "NA", 5,
-              "2026-01-31 12:00:00.1234567+5", "2026-01-31T12:00+25:00", "0001-01-01", "now"],
+              "2026-01-31 12:00:00.1234567+5", "2026-01-31T12:00+25:00", "0001-01-01", "now",
+              "2026-01-31T12:00+1299", "2026-01-31T12:00+530", "2026-01-31T12:00 -1:05",
+              "2026-01-31T12Z", "0001-01-01T00:00+01:00", "9999-12-31T23:59:59-01:00",
+              "2026-01-31T24:00:00", "2026-01-31T23:59:60", "2026-01-31\n", "\u0662026-01-31",
+              "31/1/26", 1.0, "2026-01-31T12:00:00.123456789UTC", "2026-01-31T12:00+245"],
 }  # fmt: skip
 
 

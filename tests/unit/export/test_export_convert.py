@@ -35,9 +35,11 @@ Fit = Callable[..., Pair]
 def test_every_family_and_task_is_exact(fit: Fit, family: str, task: str, positive: Any) -> None:
     pair = fit(family, task, positive, **SMALL.get(family, {}))
     rows = table(600, seed=3)
-    assert pair.difference(rows) < 1e-12
+    # What is our own from the margins on is equal to the bit.
+    bound = 0.0 if family in ("xgboost", "lightgbm") else 1e-12
+    assert pair.difference(rows) <= bound
     with np.errstate(all="ignore"):
-        assert pair.difference(strange(rows)) < 1e-12
+        assert pair.difference(strange(rows)) <= bound
     labels = pair.model.labels_of(pair.run(rows))
     assert np.array_equal(labels, pair.model.labels_of(pair.model.scores_of(rows))) or (
         task == "regression"
@@ -45,9 +47,12 @@ def test_every_family_and_task_is_exact(fit: Fit, family: str, task: str, positi
     scores = pair.run(rows)
     assert len(np.unique(scores)) > 20
     one_by_one = [
-        pair.run({name: values[i : i + 1] for name, values in rows.items()}) for i in range(20)
+        pair.run({name: values[i : i + 1] for name, values in rows.items()}) for i in range(200)
     ]
-    assert np.abs(np.concatenate(one_by_one) - scores[:20]).max() < 1e-12 * np.abs(scores).max()
+    alone = np.concatenate(one_by_one)
+    if family != "linear":
+        assert np.array_equal(alone, scores[:200])
+    assert np.abs(alone - scores[:200]).max() < 1e-12 * np.abs(scores).max()
 
 
 def thresholds(pair: Pair) -> dict[str, np.ndarray]:

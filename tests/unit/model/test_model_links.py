@@ -1,0 +1,73 @@
+"""Margins become probabilities with the same bits in numpy and ONNX, alone or among others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special
+
+from penstock.export import _links
+from penstock.export._graph import Graph
+from penstock.model import links
+from penstock.model.onnx import OUTPUT, _session
+from penstock.records.dataset import Column
+
+MOST = np.finfo(float).max
+HOSTILE = [
+    0.0,
+    -0.0,
+    5e-324,
+    -5e-324,
+    1e-17,
+    708.0,
+    -708.0,
+    709.9,
+    -745.2,
+    MOST,
+    -MOST,
+    np.inf,
+    -np.inf,
+]
+
+
+def margins() -> np.ndarray:
+    chance = np.random.default_rng(0)
+    near = np.arange(-400, 400) * (np.log(2) / links.STEPS / 2)
+    edges = [near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)]
+    return np.concatenate([*edges, chance.normal(size=3000) * 4, chance.uniform(-750, 750, 3000)])
+
+
+def by_graph(kind: str, width: int) -> Any:
+    graph = Graph([Column(name=f"c{at}", type="number") for at in range(width)])
+    found = (
+        _links.logistic(graph, "numbers")
+        if kind == "logistic"
+        else _links.softmax(graph, "numbers", classes=width)
+    )
+    session = _session(graph.finish(found, shape=[None, width]), where="")
+    return lambda values: session.run([OUTPUT], {"numbers": values})[0]
+
+
+@pytest.mark.parametrize(("kind", "width"), [("logistic", 1), ("softmax", 3), ("softmax", 40)])
+def test_numpy_and_a_graph_give_the_same_bits(kind: str, width: int) -> None:
+    values = margins()
+    if kind == "logistic":
+        values = np.append(values, HOSTILE)
+    values = values[: len(values) // width * width].reshape(-1, width)
+    ours, graph = getattr(links, kind), by_graph(kind, width)
+    theirs = special.expit if kind == "logistic" else lambda rows: special.softmax(rows, axis=1)
+    whole = ours(values)
+    assert np.abs(whole - theirs(values)).max() < 1e-15
+    assert np.array_equal(graph(values), whole)
+    for at in range(0, len(values), 7):
+        assert np.array_equal(graph(values[at : at + 1]), whole[at : at + 1])
+
+
+def test_the_exponential_is_near_itself_and_ends_at_its_table() -> None:
+    values = -np.abs(np.append(margins(), HOSTILE))
+    found, true = links.exp(values), np.exp(np.maximum(values, links.LEAST))
+    assert (np.abs(found - true) / true).max() < 1e-15
+    assert links.exp(np.array([-0.0, -np.inf])).tolist() == [1.0, found.min()]
+    assert 0 < found.min() < 1e-307
