@@ -11,7 +11,6 @@ from penstock.components.engineer_features import engineer_features
 from penstock.components.split import split
 from penstock.components.train import train
 from penstock.components.validate import validate
-from penstock.pipelines.gated import end as end_failed
 from penstock.pipelines.gated import gated
 from penstock.pipelines.task_settings import network, sized
 
@@ -36,7 +35,7 @@ def trained(
     requested_by: Any,
     tracking_uri: Any,
     notify: Any,
-    end: Callable[..., Any] = end_failed,
+    end: Callable[..., Any],
 ) -> None:
     """Add the tasks from the validation to the canary to the pipeline that is being made.
 

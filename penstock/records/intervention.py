@@ -39,7 +39,7 @@ class Intervention(Value):
     grounds: str = Field(default="", description="Why this stage, in sentences")
     waits: str = Field(default="", description="What it waits for, in a sentence; empty: nothing")
     told: tuple[str, ...] = Field(
-        default=(), description="Kinds of waiting that people were notified of: labels, people"
+        default=(), description="Kinds of waiting that people were notified of: labels, comparison"
     )
 
 

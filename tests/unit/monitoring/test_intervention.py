@@ -240,14 +240,14 @@ def test_cool_down_and_cap_hold() -> None:
     assert service.look(hours=24 * 30, **WORSE).begins
 
 
-def test_people_are_told_once_that_it_waits_for_them() -> None:
+def test_that_it_waits_for_people_is_kept_and_told_by_the_run_alone() -> None:
     service = Service()
     service.look(**WORSE)
     service.hand.found()
     service.hand.status = RunStatus(state="running", waits="Approve it: penstock approve X")
     service.go_on()
     assert service.go_on() == []
-    assert service.events == ["waiting"]
+    assert service.events == []
     assert service.state.intervention.waits == "Approve it: penstock approve X"
     service.hand.status = RunStatus(state="running")
     service.go_on()
