@@ -230,12 +230,10 @@ def _init(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine, and serve the model on loopback."""
-    from rich.console import Console
-
-    from penstock.pipelines.index import refresh_index
-    from penstock.pipelines.run import bad_candidate, run_release
+    from penstock.pipelines.run import bad_candidate
+    from penstock.pipelines.run_here import run_here
     from penstock.pipelines.run_notice import notify_of
-    from penstock.pipelines.summary import summary, write_summary
+    from penstock.pipelines.summary import summary
 
     found = locate(options.project, settings=options.settings)
     for field in found.lent:
@@ -243,18 +241,13 @@ def _run(options: argparse.Namespace) -> int:
             f"Note: {field} holds a secret in clear. The run keeps it out of what it writes; "
             "penstock compile refuses it (docs/secrets.md)."
         )
-    try:
-        result = run_release(
-            bad_candidate(found.project) if options.demo else found.project,
-            folder=found.folder,
-            console=Console(file=sys.stdout),
-            fresh=options.fresh,
-            settings=options.settings,
-        )
-        write_summary(result, also=options.summary)
-    finally:
-        # A run that was interrupted is one that did not end.
-        refresh_index(found)
+    result = run_here(
+        found,
+        project=bad_candidate(found.project) if options.demo else found.project,
+        fresh=options.fresh,
+        settings=options.settings,
+        summary=options.summary,
+    )
     print(summary(result), end="")
     notify_of(result, found=found, summary=options.summary)
     return EXIT_CODES[result.outcome]

@@ -162,7 +162,22 @@ def store_of(options: argparse.Namespace) -> tuple[str, Project | None]:
     if options.project is not None or (FILE.is_file() and not options.tracking_uri):
         found = locate(options.project or FILE)
         return options.tracking_uri or found.registry, found.project
-    given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return store(options.tracking_uri), None
+
+
+def store(tracking_uri: str) -> str:
+    """Return the MLflow store that registered models are in.
+
+    The first of these that there is: the one given; that of the project in the working directory;
+    MLFLOW_TRACKING_URI.
+
+    Raises:
+        InputError: As `store_of`.
+        UsageError: If no store is known.
+    """
+    if FILE.is_file() and not tracking_uri:
+        return locate(FILE).registry
+    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not given:
         raise UsageError(
             "no MLflow store is known here",
@@ -170,4 +185,4 @@ def store_of(options: argparse.Namespace) -> tuple[str, Project | None]:
             remedy="Name the project with --project FILE, or the store with --tracking-uri or "
             "MLFLOW_TRACKING_URI.",
         )
-    return given, None
+    return given

@@ -29,6 +29,9 @@ INDEX = "index.html"
 SUMMARY = "summary.json"
 """How a run ended, in the run's folder."""
 
+POLICY = "policy.json"
+"""The policy that a run was to judge by, in the run's folder."""
+
 PAGES = {
     "validation": "Validation",
     "features": "Features",

@@ -20,6 +20,7 @@ from penstock.errors import InputError
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
 from penstock.pipelines.outcomes import TITLES
+from penstock.pipelines.outputs import POLICY
 from penstock.pipelines.parameters import for_recall, for_run
 from penstock.pipelines.run_result import RunResult, result_of
 from penstock.pipelines.secret_fields import lent, resolve_all
@@ -179,6 +180,7 @@ def _run(
         tracking.resolve_uri(located.tracking_uri)
         parameters = parameters_of(project)
     _refuse_python3(parameters, where=str(where))
+    files.write_text(where / POLICY, files.canonical_json(project.gate.recorded()) + "\n")
     log = where / "kfp.log"
     view = RunView(console, steps=pipeline.steps, quiet=_QUIET, endings=TITLES)
     # Waiting OpenMP threads spin by default; on a machine that is shared, that costs tenfold.

@@ -18,7 +18,8 @@ from penstock.errors import InputError
 from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
 from penstock.explanation._tree_shap import cost, saabas, tree_shap
-from penstock.model.trees import Ensemble, trees_of
+from penstock.model.ensemble import Ensemble
+from penstock.model.trees import trees_of
 from penstock.records.model import Model
 
 BUDGET = 7e8

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.model.trees import Ensemble, Tree
+from penstock.model.ensemble import Ensemble, Tree
 
 _CELLS = 2**19
 """Nodes times rows times points that are held at once: four megabytes, a few times over."""

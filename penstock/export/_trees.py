@@ -15,7 +15,8 @@ from onnx import numpy_helper
 
 from penstock.export._graph import ML, Graph
 from penstock.export.errors import NotConvertibleError
-from penstock.model.trees import Ensemble, Tree, trees_of
+from penstock.model.ensemble import Ensemble, Tree
+from penstock.model.trees import trees_of
 
 _SUM, _NO_TRANSFORM, _LESS_OR_EQUAL = 1, 0, 0
 

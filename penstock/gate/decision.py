@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import penstock
 from penstock.common import files
@@ -12,7 +13,7 @@ from penstock.errors import IntegrityError
 from penstock.gate.evaluation import Evaluation
 from penstock.gate.policy import Policy
 from penstock.gate.report import decision_page
-from penstock.gate.rule import Case
+from penstock.gate.rule import Case, Rule
 from penstock.gate.rules import RULES
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.operations import Operations
@@ -47,12 +48,9 @@ def decide(
     """
     _check(evaluation, policy=policy, operations=operations)
     case = Case(evaluation=evaluation, policy=policy, operations=operations)
-    rules = tuple(_judged(case))
-    blocking = [rule for rule in rules if rule.severity == "block"]
-    counted = None if policy.without_quality == "accepted" else _counted(case)
-    passed = any(r.verdict == "pass" and (counted is None or r.rule in counted) for r in blocking)
+    rules = tuple(found for rule in RULES for found in judged(rule, case))
     return Decision(
-        approved=passed and all(rule.verdict != "fail" for rule in blocking),
+        approved=approves(rules, case, policy=policy),
         model=evaluation.model,
         dataset=evaluation.dataset,
         evaluation=evaluation.digest(),
@@ -66,15 +64,22 @@ def decide(
     )
 
 
-def _judged(case: Case) -> Iterator[RuleResult]:
-    """Yield what every rule found, each under a name that the rule describes."""
-    for rule in RULES:
-        for settings in rule.settings(case.policy):
-            described = {name for name, _ in rule.describe(settings)}
-            for found in rule.judge(settings, case):
-                if found.rule not in described:
-                    raise AssertionError(f"{rule.name} does not describe {found.rule!r}")
-                yield found
+def judged(rule: Rule[Any, Any], case: Case) -> Iterator[RuleResult]:
+    """Yield what a rule found, each result under a name that the rule describes."""
+    for settings in rule.settings(case.policy):
+        described = {name for name, _ in rule.describe(settings)}
+        for found in rule.judge(settings, case):
+            if found.rule not in described:
+                raise AssertionError(f"{rule.name} does not describe {found.rule!r}")
+            yield found
+
+
+def approves(rules: Sequence[RuleResult], case: Case, *, policy: Policy) -> bool:
+    """Return whether results approve a candidate: see `decide`."""
+    blocking = [rule for rule in rules if rule.severity == "block"]
+    counted = None if policy.without_quality == "accepted" else _counted(case)
+    passed = any(r.verdict == "pass" and (counted is None or r.rule in counted) for r in blocking)
+    return passed and all(rule.verdict != "fail" for rule in blocking)
 
 
 def _counted(case: Case) -> frozenset[str]:

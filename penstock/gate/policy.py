@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, Field, create_model, model_validator
 
 from penstock.common import files
-from penstock.errors import InputError
+from penstock.errors import FormerNameWarning, InputError
 from penstock.gate.approval import ApprovalSpec
 from penstock.gate.rule import PolicyBase, blocks
 from penstock.gate.rules import RULES
@@ -69,7 +70,10 @@ class Policy(_Rules):
         Raises:
             InputError: As `parse` does.
         """
-        found = cls.parse({**raw, "without_quality": "accepted"}, where=where)
+        with warnings.catch_warnings():
+            # A record keeps the former names of settings; there is nobody who is to change them.
+            warnings.simplefilter("ignore", FormerNameWarning)
+            found = cls.parse({**raw, "without_quality": "accepted"}, where=where)
         return found.model_copy(update={"without_quality": raw.get("without_quality")})
 
     @classmethod

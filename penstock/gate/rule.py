@@ -70,6 +70,8 @@ class Case:
     operations: Operations | None = None
 
 
+_NOT_MEASURED = "The evaluation does not measure"
+
 Settings = TypeVar("Settings", bound=RuleSpec)
 Measured = TypeVar("Measured")
 
@@ -87,6 +89,8 @@ class Rule(ABC, Generic[Settings, Measured]):
         policy_order: The place of its field in a policy, where that is another.
         record: How pydantic declares what is measured, in the evaluation; None: nothing is.
         record_name: Its field there, where that has another name.
+        judge_only: Settings that `measure` does not read, such as bounds: what was measured with
+            others of them can be judged by new ones.
     """
 
     name: ClassVar[str]
@@ -95,6 +99,7 @@ class Rule(ABC, Generic[Settings, Measured]):
     policy_order: ClassVar[int | None] = None
     record: ClassVar[tuple[Any, Any] | None] = None
     record_name: ClassVar[str] = ""
+    judge_only: ClassVar[frozenset[str]] = frozenset()
 
     # In the policy.
 
@@ -192,6 +197,19 @@ class Rule(ABC, Generic[Settings, Measured]):
             return None
         return cast("Measured | None", getattr(evaluation, self.record_name or self.name))
 
+    def measured_alike(self, settings: Settings, then: Sequence[Settings], /) -> bool:
+        """Return whether what was measured for other settings is what these would have measured.
+
+        Args:
+            settings: The settings that are to judge.
+            then: The rule's settings when it was measured; none if it was off.
+        """
+        # Of a rule without a record everything that it reads is always measured.
+        return self.record is None or any(self._read(one) == self._read(settings) for one in then)
+
+    def _read(self, settings: Settings) -> dict[str, Any]:
+        return settings.model_dump(exclude={"severity", "because", *self.judge_only})
+
     # On records alone.
 
     @abstractmethod
@@ -269,5 +287,10 @@ def not_measured(
         bound: What it would have been held against.
         why: Why it was not, in a sentence, if that is known.
     """
-    sentence = f"The evaluation does not measure {what}, so the rule cannot pass. {why}".strip()
+    sentence = f"{_NOT_MEASURED} {what}, so the rule cannot pass. {why}".strip()
     return result(name, settings, passed=False, sentence=sentence, bound=bound)
+
+
+def failed_unmeasured(found: RuleResult) -> bool:
+    """Return whether a result is a failure for want of a figure: see `not_measured`."""
+    return found.verdict == "fail" and found.sentence.startswith(_NOT_MEASURED)

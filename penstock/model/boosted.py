@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from penstock.model.trees import Ensemble, Tree
+from penstock.model.ensemble import Ensemble, Tree
 
 NODES = ("left", "right", "feature", "threshold", "missing_left", "cover", "value")
-"""What is known of each node, the trees one behind another; see `penstock.model.trees.Tree`."""
+"""What is known of each node, the trees one behind another; see `penstock.model.ensemble.Tree`."""
 
 _CELLS = 2**20
 """Rows times trees that are followed at once."""

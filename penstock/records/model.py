@@ -11,6 +11,7 @@ from penstock.records.dataset import Column, Reading
 
 Task = Literal["binary", "multiclass", "regression"]
 Label = bool | int | str
+FoldKind = Literal["random", "stratified", "group", "time"]
 
 FILE_NAME = "penstock.json"
 """Where a model folder holds its record, beside MLflow's own `MLmodel`."""
@@ -52,6 +53,27 @@ class TrainingSample(Value):
         )
 
 
+class Folds(Value):
+    """The folds on which settings were compared."""
+
+    number: int
+    kind: FoldKind
+    column: str = Field(default="", description="The group or time column")
+    gap: str = Field(default="", description="What lies between rows fitted on and rows scored")
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence, as the report and the card have it."""
+        how = {
+            "random": "drawn at random",
+            "stratified": "each with the same share of each class",
+            "group": f"each of which has whole groups of {self.column}",
+            "time": f"each scored on later rows by {self.column} than it was fitted on",
+        }[self.kind]
+        gap = f", with a gap of {self.gap} between" if self.gap else ""
+        return f"Settings were compared on {self.number} folds, {how}{gap}."
+
+
 class Model(Record):
     """`penstock.json` inside an MLflow model folder.
 
@@ -73,6 +95,10 @@ class Model(Record):
         default=None,
         description="The sample that it learned from, where the training part has more rows than "
         "`training.max_rows`; `class_rows` are those of the sample. None: it learned from all rows",
+    )
+    folds: Folds | None = Field(
+        default=None,
+        description="The folds of its training part. None: an older release trained it",
     )
     positive: Label | None = Field(default=None, description="Binary task: the class scored")
     threshold: float | None = Field(

@@ -70,6 +70,8 @@ def _learned_from(model: Model, training: Dataset | None) -> Iterator[Block]:
     """Yield whether rows were left out of the training, and which columns were."""
     if model.sample is not None:
         yield Text(model.sample.text)
+    if model.folds is not None:
+        yield Text(model.folds.text)
     if training is None:
         return
     taken = {column.name for column in model.columns} | {model.target}

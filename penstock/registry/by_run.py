@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from penstock import tracking
-from penstock.registry.versions import MODEL_DIGEST, Version, answers, as_version
+from penstock.registry.versions import Version, answers, newest_first
 
 PIPELINE_RUN = "penstock.pipeline_run"
 """Tag of a version: the run that registered it."""
@@ -23,18 +23,6 @@ def registered_by(runs: Collection[str], *, name: str, tracking_uri: str) -> tup
         ServiceError: If the registry does not answer.
     """
     store = tracking.client(tracking_uri)
-    found: list[Version] = []
-    token = None
     with answers(tracking_uri):
-        while True:
-            page = store.search_model_versions(
-                f"name = '{name}'", order_by=["version_number DESC"], page_token=token
-            )
-            found += [
-                as_version(one)
-                for one in page
-                if MODEL_DIGEST in one.tags and one.tags.get(PIPELINE_RUN) in runs
-            ]
-            token = page.token
-            if not token:
-                return tuple(found)
+        found = newest_first(store, name)
+        return tuple(one for one in found if one.tags.get(PIPELINE_RUN) in runs)

@@ -273,17 +273,8 @@ def _tags(
 def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Version | None:
     """Return the version of the same model and decision. Tags come with a version, at once."""
     expected = {key: tags[key] for key in (versions.MODEL_DIGEST, versions.DECISION_DIGEST)}
-    token = None
-    while True:
-        page = store.search_model_versions(
-            f"name = '{name}'", order_by=["version_number DESC"], page_token=token
-        )
-        for found in page:
-            if expected.items() <= dict(found.tags).items():
-                return versions.as_version(found)
-        token = page.token
-        if not token:
-            return None
+    found = versions.newest_first(store, name)
+    return next((one for one in found if expected.items() <= one.tags.items()), None)
 
 
 def _run(store: MlflowClient, record: Model, name: str, *, requested_by: str) -> tuple[str, str]:

@@ -293,6 +293,19 @@ def version_of(store: MlflowClient, name: str, number: int) -> Version:
     return as_version(store.get_model_version(name, str(number)))
 
 
+def newest_first(store: MlflowClient, name: str) -> Iterator[Version]:
+    """Yield the versions of a registered model that Penstock registered, the newest first."""
+    token = None
+    while True:
+        page = store.search_model_versions(
+            f"name = '{name}'", order_by=["version_number DESC"], page_token=token
+        )
+        yield from (as_version(one) for one in page if MODEL_DIGEST in one.tags)
+        token = page.token
+        if not token:
+            return
+
+
 def as_version(found: Any) -> Version:
     """Return MLflow's model version as ours."""
     tags = dict(found.tags)

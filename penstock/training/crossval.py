@@ -19,7 +19,7 @@ from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
 from penstock.training.preparing import prepare, prepared
-from penstock.training.stopping import stopping_rows
+from penstock.training.stopping import growing_rows, stopping_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -231,7 +231,8 @@ class CrossValidation:
         rounds = None
         if model.rounds is None:
             aside = stopping_rows(problem, fold.rows, seed=self.seed)
-            rounds = model.rounds_for(x, fold.y, stopping=aside, weights=weights)
+            growing = growing_rows(problem, fold.rows, aside)
+            rounds = model.rounds_for(x, fold.y, growing=growing, stopping=aside, weights=weights)
             # Again on all of the fold's rows: fewer would be held against the family.
             model.set_params(rounds=rounds)
         return model.grow(x, fold.y, weights), rounds

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
 from penstock.training.feature_columns import FittedFeatures
+from penstock.training.fold_rule import WHERE
 from penstock.training.inputs import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     Indices = tuple[np.ndarray, np.ndarray]
@@ -59,22 +62,26 @@ def make_folds(
 ) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
     """Return the folds, and what a reader should know of them.
 
-    Classification folds are stratified. Copies of a row stay in one fold, which is scored on one of
-    them, as `penstock.data.split.split` does. After a split by group no group is in two folds;
-    after a split by time every fold is scored on rows later than those it was fitted on.
+    `problem.fold_rule` says how they are cut. Copies of a row stay in one fold of those that are
+    drawn by chance; every fold is scored on one of them, as `penstock.data.split.split` does.
 
     Args:
         problem: The training part.
-        folds: How many; fewer when the rarest class, the groups or the times do not suffice.
+        folds: How many. Where the project file does not name their kind, fewer when the rarest
+            class, the groups or the times do not suffice.
         seed: Seed of the shuffle.
 
     Raises:
-        InputError: If not even two folds can be made in which every class can be learned.
+        InputError: If not even two folds can be made in which every class can be learned; where the
+            kind is named, if there are not as many of that kind.
     """
+    rule = problem.fold_rule
     indices, notes = _indices(problem, folds=folds, seed=seed)
     judged = problem.judged
-    indices = [(rows, out[judged[out]]) for rows, out in indices]
+    indices = [(rule.early_enough(rows, out), out[judged[out]]) for rows, out in indices]
     usable = [pair for pair in indices if _is_usable(problem, pair)]
+    if rule.named and len(usable) < len(indices):
+        raise _unusable(problem, indices)
     if len(usable) < 2:
         raise InputError(
             f"only {len(usable)} of {len(indices)} cross-validation folds hold {_needed(problem)}",
@@ -84,14 +91,13 @@ def make_folds(
     if len(usable) < len(indices):
         left_out = len(indices) - len(usable)
         notes = (*notes, f"{left_out} fold(s) without {_needed(problem)} were left out.")
-    return tuple(_prepare(problem, pair) for pair in usable), notes
+    return tuple(_prepare(problem, pair) for pair in usable), (*notes, *rule.notes)
 
 
 def _indices(problem: Problem, *, folds: int, seed: int) -> tuple[list[Indices], tuple[str, ...]]:
-    method = problem.split.method if problem.split is not None else "random"
-    if method == "time":
+    if problem.fold_rule.kind == "time":
         return _by_time(problem, folds)
-    if method == "group":
+    if problem.fold_rule.kind == "group":
         return _by_group(problem, folds, seed)
     return _by_chance(problem, folds, seed)
 
@@ -102,8 +108,8 @@ def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], 
 
     first, unit = _units(problem)
     rows = np.zeros((len(first), 1))
-    if problem.task == "regression":
-        count, notes = _fewer(folds, len(first) // 2, "there are only {} pairs of rows")
+    if problem.fold_rule.kind == "random":
+        count, notes = _fewer(problem, folds, len(first) // 2, "there are only {} pairs of rows")
         pairs = KFold(count, shuffle=True, random_state=seed).split(rows)
     else:
         label, rarest = _rarest(problem.y[first])
@@ -114,7 +120,8 @@ def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], 
                 where=f"target {problem.target!r}",
                 remedy="Bring more rows of this class, merge it with another, or leave it out.",
             )
-        count, notes = _fewer(folds, rarest, f"the class {label!r} has only {{}} rows")
+        few = f"the class {label!r} has only {{}} rows"
+        count, notes = _fewer(problem, folds, rarest, few)
         by_class = StratifiedKFold(count, shuffle=True, random_state=seed)
         pairs = by_class.split(rows, problem.y[first])
     return [_whole(unit, held) for _, held in pairs], notes
@@ -146,7 +153,7 @@ def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], t
     import numpy as np
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-    groups = problem.split_values
+    groups = problem.fold_rule.values
     assert groups is not None
     distinct = len(np.unique(groups))
     limit = distinct
@@ -156,10 +163,10 @@ def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], t
     if limit < 2:
         raise InputError(
             f"{distinct} group(s) cannot be cut into two folds with every class",
-            where=f"column {problem.split.column!r}" if problem.split else "",
+            where=f"column {problem.fold_rule.column!r}",
             remedy="Split by another column, or bring more groups.",
         )
-    count, notes = _fewer(folds, limit, "the groups and classes allow only {} folds")
+    count, notes = _fewer(problem, folds, limit, "the groups and classes allow only {} folds")
     rows = np.zeros((len(problem.y), 1))
     if problem.task == "regression":
         splitter = GroupKFold(count, shuffle=True, random_state=seed)
@@ -172,7 +179,7 @@ def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ..
     """Cut the rows, ordered by time, into folds + 1 blocks; rows of one time share a block."""
     import numpy as np
 
-    times = problem.split_values
+    times = problem.fold_rule.values
     assert times is not None
     order = np.argsort(times, kind="stable")
     ordered = times[order]
@@ -180,14 +187,22 @@ def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ..
     cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in starts} - {0})
     ends = [*cuts[1:], len(order)]
     pairs = [(order[:cut], order[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
-    _, notes = _fewer(folds, len(pairs), "the times allow only {} folds")
+    _, notes = _fewer(problem, folds, len(pairs), "the times allow only {} folds")
     return pairs, (*notes, "Every fold is scored on rows later than those it was fitted on.")
 
 
-def _fewer(requested: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
+def _fewer(
+    problem: Problem, requested: int, possible: int, because: str
+) -> tuple[int, tuple[str, ...]]:
     if possible >= requested:
         return requested, ()
     reason = because.format(possible)
+    if problem.fold_rule.named:
+        raise InputError(
+            f"{requested} folds by kind {problem.fold_rule.kind} are asked for, but {reason}",
+            where=WHERE,
+            remedy="Make training.folds.number smaller, or bring more rows.",
+        )
     return possible, (f"{possible} folds instead of {requested}: {reason}.",)
 
 
@@ -217,6 +232,31 @@ def _is_usable(problem: Problem, pair: Indices) -> bool:
     scored = len(np.unique(problem.y[rows_out]))
     # Which classes are held out matters for two classes only: most metrics need both.
     return learned == len(problem.classes) and scored >= min(2, len(problem.classes))
+
+
+def _unusable(problem: Problem, indices: Sequence[Indices]) -> InputError:
+    """Return what is missing in the first fold that cannot be used."""
+    import numpy as np
+
+    at, (rows, out) = next(
+        (at, pair) for at, pair in enumerate(indices, 1) if not _is_usable(problem, pair)
+    )
+    rule = problem.fold_rule
+    gap = f" (the gap of {rule.gap_text} leaves it {len(rows):,} rows)" if rule.gap else ""
+    if problem.task == "regression":
+        says = f"{len(rows):,} rows to fit on and {len(out):,} to score, 2 of each are needed"
+    else:
+        learned = rows if problem.weights is None else rows[problem.weights[rows] > 0]
+        lacking = sorted(set(problem.y.tolist()) - set(np.unique(problem.y[learned]).tolist()))
+        says = "rows of one class alone to be scored on"
+        if lacking:
+            weighed = "" if problem.weights is None else " of a weight above 0"
+            says = f"no row{weighed} of the class {lacking[0]!r} to be fitted on"
+    return InputError(
+        f"fold {at} of {len(indices)} by kind {rule.kind} has {says}{gap}",
+        where=WHERE,
+        remedy="Use fewer folds, a smaller gap or another kind, or bring more rows.",
+    )
 
 
 def _prepare(problem: Problem, pair: Indices) -> Fold:

@@ -20,8 +20,9 @@ from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task, TrainingSample
 from penstock.training import estimators
 from penstock.training.feature_columns import FeatureColumns, read_columns
+from penstock.training.fold_rule import FoldRule, column_of, fold_rule
 from penstock.training.monotonic import directions
-from penstock.training.spec import Direction
+from penstock.training.spec import Direction, FoldsSpec
 from penstock.training.weights import read_weights
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Problem:
         classes: Every class, sorted, as `predict_proba` orders them; empty for a regression.
         positive: Binary task: the class that is scored.
         split: How the holdout was cut off, if known.
-        split_values: The values of the split's column, if it has one.
+        fold_rule: How folds are cut.
         rows: What is known of the rows.
         weights: How much each counts while models are fitted, mean 1, shape (n,); None: all alike.
         monotonic: 1 or -1 by feature that a prediction may only rise or fall with.
@@ -69,7 +70,7 @@ class Problem:
     classes: tuple[Label, ...]
     positive: Label | None
     split: Split | None
-    split_values: np.ndarray | None
+    fold_rule: FoldRule
     rows: KnownRows
     weights: np.ndarray | None = None
     monotonic: Mapping[int, int] = field(default_factory=dict)
@@ -144,6 +145,7 @@ def read_problem(
     split: Split | None,
     weights: str = "",
     monotonic: Mapping[str, Direction] | None = None,
+    folds: FoldsSpec | None = None,
     max_rows: int | None = None,
     seed: int = 0,
 ) -> Problem:
@@ -158,13 +160,14 @@ def read_problem(
         split: How the holdout was cut off, if known.
         weights: The column that says how much each row counts; empty: all alike.
         monotonic: By column, how a prediction may move with it.
+        folds: What the project says of the folds; None: they follow the split.
         max_rows: Rows that are learned from at most, see `penstock.training.sampling`; None: all.
         seed: Seed of that sample.
 
     Raises:
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
             the task, the task is not the split's, the positive class is not one of its values, or
-            weights or monotonic constraints do not fit the table.
+            weights, monotonic constraints or folds do not fit the table.
         IntegrityError: If the features were fitted on other data or for another target, or were
             altered since; if the split is of another dataset or for another target; or if the rows
             are not the ones that the part's record names.
@@ -179,13 +182,21 @@ def read_problem(
     _check_split(split, dataset=dataset, features=record)
     column = read_table(train, [target]).column(target)
     y = _target(column, dataset, target=target, task=resolved)
-    split_values = _split_values(train, split)
+    followed = column_of(folds or FoldsSpec(), split)
+    rule = fold_rule(
+        folds or FoldsSpec(),
+        table=read_table(train, [followed if dataset.column(followed) else target]),
+        dataset=dataset,
+        task=resolved,
+        target=target,
+        inputs=[column.name for column in record.inputs()],
+        split=split,
+    )
     rows = read_known_rows(train, dataset, target=target, regression=regression, split=split)
     chosen = None
     if max_rows is not None and len(y) > max_rows:
         chosen = sampled(y, rows=max_rows, by_class=not regression, seed=seed)
         y = y[chosen]
-        split_values = None if split_values is None else split_values[chosen]
         rows = rows.of(chosen)
     classes: tuple[Label, ...] = ()
     scored: Label | None = None
@@ -208,7 +219,7 @@ def read_problem(
         classes=classes,
         positive=scored,
         split=split,
-        split_values=split_values,
+        fold_rule=rule.of(chosen),
         rows=rows,
         chosen=chosen,
         weights=read_weights(
@@ -301,22 +312,6 @@ def _check_split(split: Split | None, *, dataset: Dataset, features: Features) -
             remedy="Give engineer_features the split record, or declare "
             f"features.columns: {{{split.column}: drop}}; its values in the holdout are all new.",
         )
-
-
-def _split_values(train: Path, split: Split | None) -> np.ndarray | None:
-    import pandas as pd
-
-    if split is None or split.method not in ("time", "group"):
-        return None
-    values = read_table(train, [split.column]).column(split.column).to_pandas()
-    if values.isna().any():
-        raise InputError(
-            f"{int(values.isna().sum()):,} rows have no value, so they belong to no fold",
-            where=f"column {split.column!r}",
-            remedy="Split by a column without missing values.",
-        )
-    coded: np.ndarray = pd.factorize(values, sort=True)[0]
-    return coded
 
 
 def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Task) -> np.ndarray:

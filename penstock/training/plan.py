@@ -152,7 +152,8 @@ def _automatic(problem: Problem) -> str:
     if problem.task == "binary":
         return "average_precision" if rarest < RARE * len(truth) else "roc_auc"
     split = problem.split
-    if split is not None and split.method in ("time", "group"):
+    apart = split is not None and split.method in ("time", "group")
+    if apart or problem.fold_rule.kind in ("time", "group"):
         # A fold or the holdout may lack a class, and then no ranking of it is defined.
         return "log_loss"
     share = _HOLDOUT if split is None else split.holdout_rows / max(1, split.train_rows)

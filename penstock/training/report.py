@@ -100,6 +100,7 @@ def render(outcome: Outcome) -> str:
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
             ("Rows", f"{outcome.rows:,}"),
             ("Repeats", outcome.repeats),
+            *([("Folds", record.folds.text)] if record.folds is not None else []),
             ("Features", f"{outcome.features:,}"),
             ("Settings tried", f"{len(outcome.search.attempts)} of at most {outcome.trials}"),
             ("Seed", str(record.seed)),

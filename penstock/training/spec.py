@@ -81,6 +81,38 @@ class EarlyStoppingSpec(Spec):
     )
 
 
+class FoldsSpec(Spec):
+    """How the training part is cut for cross-validation. A number alone is `number`."""
+
+    number: int = Field(default=4, ge=2, description="How many folds")
+    kind: Literal["auto", "random", "stratified", "group", "time"] = Field(
+        default="auto",
+        description="auto: as the split was cut; then there are fewer folds where rows do not "
+        "suffice. Each other kind is kept to the letter, or refused: random; stratified, the same "
+        "share of each class; group, no group in two folds; time, each fold is scored on rows "
+        "later than those it was fitted on",
+    )
+    column: str = Field(
+        default="",
+        description="Of group and time: the column; empty takes the split's, where it is of that "
+        "kind",
+    )
+    gap: float = Field(
+        default=0,
+        ge=0,
+        description="Of time: how much earlier than the first row that is scored a row must be to "
+        "be fitted on, in days, or in the column's own unit where that is a number",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_kind(self) -> FoldsSpec:
+        if self.column and self.kind not in ("group", "time"):
+            raise ValueError(f"folds have a column by group or by time, not with kind {self.kind}")
+        if self.gap and self.kind != "time":
+            raise ValueError(f"folds have a gap with kind time, not {self.kind}")
+        return self
+
+
 class TrainingSpec(Spec):
     """Which models are tried and how hard."""
 
@@ -107,7 +139,11 @@ class TrainingSpec(Spec):
         description="The search ends when so many settings in a row did not improve on the best by "
         "more than one standard error; null tries all `trials`",
     )
-    folds: int = Field(default=4, ge=2, description="Cross-validation folds on the training part")
+    folds: FoldsSpec = Field(
+        default=FoldsSpec(),
+        description="Cross-validation folds on the training part: their number, or number, kind "
+        "(auto, random, stratified, group, time), column and gap. See docs/training.md",
+    )
     metric: str = Field(
         default="auto",
         description="What to optimise. auto: roc_auc for two classes, average_precision when the "
@@ -151,6 +187,11 @@ class TrainingSpec(Spec):
         "compares with, 3 as MLflow's example, hashes of all, and rare values of categories; and "
         "whether three rows are explained for the registry. See docs/training.md",
     )
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _takes_a_number(cls, folds: Any) -> Any:
+        return {"number": folds} if isinstance(folds, int | float | str) else folds
 
     @field_validator("search")
     @classmethod

@@ -12,7 +12,7 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Model
+from penstock.records.model import Folds, Model
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -92,6 +92,7 @@ def train(
         split=split,
         weights=spec.weights,
         monotonic=spec.monotonic,
+        folds=spec.folds,
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
@@ -154,7 +155,7 @@ class _Training:
         self._tracker = tracker
         self._run_id = run_id
         self._commit = environment.commit()
-        folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
+        folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
         self._carried = carried_rows(problem)
@@ -283,6 +284,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
+            folds=self._folds(),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -318,6 +320,15 @@ class _Training:
             booster=booster,
         )
 
+    def _folds(self) -> Folds:
+        rule = self._problem.fold_rule
+        return Folds(
+            number=len(self._validation.folds),
+            kind=rule.kind,
+            column=rule.column,
+            gap=rule.gap_text,
+        )
+
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
             "task": record.task,
@@ -325,6 +336,7 @@ class _Training:
             "metric": record.metric,
             "trials": self._spec.trials,
             "folds": len(self._validation.folds),
+            "fold_kind": self._problem.fold_rule.kind,
             "seed": record.seed,
             "class_weight": self._spec.class_weight,
             "candidates": ", ".join(self._spec.candidates),

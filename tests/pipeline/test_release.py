@@ -333,6 +333,21 @@ class TestRefusedByTheGate:
         assert tasks_that_ran(project) >= {"decide", "gate-refused"}
         assert not tasks_that_ran(project) & {"register", "deploy"}
 
+    def test_its_refusal_is_judged_again_by_its_own_policy_and_by_another(
+        self, refused: tuple[Path, str], shell
+    ) -> None:
+        project, _ = refused
+        inner = type(shell)(project.parent)
+        done = inner("gate", "--policy", "project.yaml", "--against-history")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(r"^run \S+: refused -> refused$", done.stdout, re.M)
+        assert "Judged by its own policy again, 1 of 1 are the same" in done.stdout
+        policy = "baseline: {margin: -0.9}\nclasses: null\nwithout_quality: accepted\n"
+        (project.parent / "weak.yaml").write_text(policy)
+        done = inner("gate", "--policy", "weak.yaml", "--against-history")
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert re.search(r"baseline: fail \(block\) -> pass \(block\)\.", done.stdout)
+
     def test_forcing_the_flag_registers_nothing(self, refused: tuple[Path, str], shell) -> None:
         project, _ = refused
         inner = type(shell)(project.parent)

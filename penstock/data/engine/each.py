@@ -1,14 +1,11 @@
-"""The one function of the engine, and which adapter it is."""
+"""The one function of the engine, and what its adapters share."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from penstock.data.engine.spawning import without_main
-from penstock.data.engine.spec import EngineSpec
 from penstock.errors import ServiceError
 
 P = TypeVar("P")
@@ -35,36 +32,6 @@ class Each(Protocol):
         Raises:
             ServiceError: If workers die at the same parts again and again.
         """
-
-
-@contextlib.contextmanager
-def opened(spec: EngineSpec) -> Iterator[Each]:
-    """Yield the engine for the time of the block; its workers end with it.
-
-    Args:
-        spec: Which, and how many workers.
-
-    Raises:
-        MissingLibraryError: If it is Dask and that is not installed.
-        ServiceError: If its workers cannot be started.
-
-    Example:
-        >>> with opened(EngineSpec()) as each:
-        ...     list(each(sum, [1, 2, 3]))
-        [6]
-    """
-    if spec.name == "local" and spec.workers == 1:
-        yield here
-    elif spec.name == "local":
-        from penstock.data.engine.processes import processes
-
-        with without_main(), processes(spec.workers) as each:
-            yield each
-    else:
-        from penstock.data.engine.on_dask import on_dask
-
-        with without_main(), on_dask(spec.workers) as each:
-            yield each
 
 
 def here(work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:

@@ -68,6 +68,7 @@ class BusinessValueRule(Rule[BusinessValueSpec, BusinessValue]):
     )
     record_name = "kpi"
     record = (BusinessValue | None, None)
+    judge_only = frozenset({"at_least", "on"})
 
     def describe(self, settings: BusinessValueSpec) -> Iterator[tuple[str, str]]:
         """Yield its requirement."""

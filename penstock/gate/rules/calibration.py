@@ -97,6 +97,7 @@ class CalibrationRule(Rule[CalibrationSpec, Calibration]):
         Field(default=None, description="Whether stated probabilities are what happens"),
     )
     record = (Calibration | None, None)
+    judge_only = frozenset({"brier_at_most", "ece_at_most", "on"})
 
     def describe(self, settings: CalibrationSpec) -> Iterator[tuple[str, str]]:
         """Yield what both bounds ask, under the name of each."""

@@ -5,7 +5,7 @@ The policy calls it `operations`. `penstock.serving.probe` measures it, in a rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,10 @@ class ServingRule(Rule[OperationsSpec, None]):
             yield SIZE, f"What its server loads must be at most {settings.size_at_most:,} bytes."
         if settings.agreement:
             yield AGREEMENT, "Its server must answer as the model that was judged does."
+
+    def measured_alike(self, settings: OperationsSpec, then: Sequence[OperationsSpec]) -> bool:
+        """Return whether as many rows were timed: latency, size and answers always are."""
+        return any(one.requests >= settings.requests for one in then)
 
     def judge(self, settings: OperationsSpec, case: Case) -> Iterator[RuleResult]:
         """Yield one result for each part."""

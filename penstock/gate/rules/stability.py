@@ -86,6 +86,7 @@ class StabilityRule(Rule[StabilitySpec, tuple[Disturbed, ...]]):
         Field(default=None, description="What small noise and missing values cost"),
     )
     record = (tuple[Disturbed, ...], ())
+    judge_only = frozenset({"drop_at_most"})
 
     def describe(self, settings: StabilitySpec) -> Iterator[tuple[str, str]]:
         """Yield what each disturbance may cost."""

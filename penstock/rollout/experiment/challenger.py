@@ -102,11 +102,7 @@ def _tried(name: str, *, tracking_uri: str) -> set[str]:
 def _newest_first(name: str, *, tracking_uri: str) -> Iterator[Version]:
     store = tracking.client(tracking_uri)
     with versions.answers(tracking_uri):
-        found = store.search_model_versions(f"name = '{name}'")
-    for each in sorted(found, key=lambda one: int(one.version), reverse=True):
-        if versions.MODEL_DIGEST in each.tags:
-            with versions.answers(tracking_uri):
-                yield versions.version_of(store, name, int(each.version))
+        yield from versions.newest_first(store, name)
 
 
 def _order(

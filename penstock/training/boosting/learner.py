@@ -4,91 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
 from penstock.errors import IntegrityError
 from penstock.records.model import Task
+from penstock.training.boosting.library import Booster, Library, Rows, Settings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from penstock.model.boosted import BoostedTrees
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to grow trees on, or to see on when to stop.
-
-    Args:
-        x: Features, shape (n, width), NaN for missing.
-        y: Classes by their number, or the target, float64.
-        weights: One a row; None: all alike.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray | None
-
-    def where(self, mask: np.ndarray) -> Rows:
-        """Return the rows that a mask names."""
-        weights = None if self.weights is None else self.weights[mask]
-        return Rows(self.x[mask], self.y[mask], weights)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a library gets besides rows.
-
-    Args:
-        task: What is predicted.
-        classes: How many classes there are; 0 for a regression.
-        parameters: By the library's own names.
-        monotonic: 1 or -1 by feature: the margin may only rise or only fall with it.
-        seed: Of what is drawn.
-    """
-
-    task: Task
-    classes: int
-    parameters: Mapping[str, Any]
-    monotonic: Mapping[int, int]
-    seed: int
-
-    def directions(self, width: int) -> list[int]:
-        """Return `monotonic` as a list over all features."""
-        return [self.monotonic.get(at, 0) for at in range(width)]
-
-
-class Booster(Protocol):
-    """What a library grew."""
-
-    @property
-    def rounds(self) -> int:
-        """Rounds of boosting; where it was to stop by itself, up to the best one."""
-        ...
-
-    def margins(self, x: np.ndarray) -> np.ndarray:
-        """Return what the library says of rows before the link, shape (n, outputs)."""
-        ...
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the arguments of `penstock.model.boosted.BoostedTrees`, but width and classes."""
-        ...
-
-    def file(self) -> tuple[str, bytes]:
-        """Return the library's own form, and the name that KServe's runtime looks for."""
-        ...
-
-
-class Library(Protocol):
-    """One of the two libraries: a module of this package."""
-
-    def grow(
-        self, rows: Rows, settings: Settings, *, rounds: int, until: Rows | None, patience: int
-    ) -> Booster:
-        """Grow trees; with `until`, stop once so many rounds in a row did not improve on it."""
-        ...
 
 
 def library(name: str) -> Library:
@@ -145,19 +72,26 @@ class Learner(BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def rounds_for(
-        self, x: np.ndarray, y: np.ndarray, *, stopping: np.ndarray, weights: np.ndarray | None
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        growing: np.ndarray,
+        stopping: np.ndarray,
+        weights: np.ndarray | None,
     ) -> int:
         """Return after how many rounds the loss on some of the rows was least.
 
         Args:
             x: Features, shape (n, width).
             y: The target as estimators take it, shape (n,).
-            stopping: Which rows to look at; the trees grow on the others.
+            growing: Which rows to grow trees on.
+            stopping: Which rows to look at.
             weights: One a row; None: all alike.
         """
         rows, classes = self._rows(x, y, weights)
         grown = library(self.name).grow(
-            rows.where(~stopping),
+            rows.where(growing),
             self._settings(classes),
             rounds=self.most_rounds,
             until=rows.where(stopping),

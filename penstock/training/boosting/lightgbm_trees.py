@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 
 from penstock.model.boosted import concatenated
-from penstock.training.boosting.learner import Rows, Settings
+from penstock.training.boosting.library import Rows, Settings
 
 _QUIET = {"verbosity": -1}
 
@@ -30,16 +30,16 @@ class LightgbmTrees:
 
     @property
     def rounds(self) -> int:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         return int(self.booster.best_iteration) or int(self.booster.current_iteration())
 
     def margins(self, x: np.ndarray) -> np.ndarray:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         found = self.booster.predict(np.ascontiguousarray(x), raw_score=True, num_threads=1)
         return np.asarray(found, dtype=np.float64).reshape(len(x), -1)
 
     def arrays(self) -> dict[str, Any]:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         dump = self.booster.dump_model()
         count = dump["num_tree_per_iteration"]
         trees = [_nodes(tree["tree_structure"]) for tree in dump["tree_info"]]
@@ -53,7 +53,7 @@ class LightgbmTrees:
         }
 
     def file(self) -> tuple[str, bytes]:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         return "model.bst", self.booster.model_to_string().encode()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 
 from penstock.model.boosted import concatenated
-from penstock.training.boosting.learner import Rows, Settings
+from penstock.training.boosting.library import Rows, Settings
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class XgboostTrees:
 
     @property
     def rounds(self) -> int:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         best = self.booster.attributes().get("best_iteration")
         return int(self.booster.num_boosted_rounds()) if best is None else int(best) + 1
 
     def margins(self, x: np.ndarray) -> np.ndarray:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         found = self.booster.inplace_predict(
             np.ascontiguousarray(x), predict_type="margin", validate_features=False
         )
         return np.asarray(found, dtype=np.float64).reshape(len(x), -1)
 
     def arrays(self) -> dict[str, Any]:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         model = json.loads(self.booster.save_raw("json"))["learner"]["gradient_booster"]["model"]
         return {
             "library": "xgboost",
@@ -51,7 +51,7 @@ class XgboostTrees:
         }
 
     def file(self) -> tuple[str, bytes]:
-        """See `learner.Booster`."""
+        """See `library.Booster`."""
         return "model.json", bytes(self.booster.save_raw("json"))
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.explanation._tree_shap import saabas, tree_shap
-from penstock.model.trees import Ensemble, Tree, trees_of
+from penstock.model.ensemble import Ensemble, Tree
+from penstock.model.trees import trees_of
 
 pytestmark = pytest.mark.xdist_group("shap")
 

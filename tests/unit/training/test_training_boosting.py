@@ -17,10 +17,11 @@ from penstock.errors import InputError, MissingLibraryError
 from penstock.model import load
 from penstock.training.boosting.learner import Learner
 from penstock.training.estimators import build, family
+from penstock.training.fold_rule import FoldRule
 from penstock.training.folds import make_folds
 from penstock.training.inputs import read_problem
 from penstock.training.spec import TrainingSpec
-from penstock.training.stopping import stopping_rows
+from penstock.training.stopping import growing_rows, stopping_rows
 
 Tables = Callable[..., dict[str, Any]]
 LIBRARIES = ("xgboost", "lightgbm")
@@ -185,24 +186,45 @@ def test_the_latest_rows_are_set_aside_after_a_split_by_time(
     bench: Any, make_table: Tables
 ) -> None:
     from dataclasses import replace
-    from types import SimpleNamespace
 
     train = bench.prepare(make_table(), columns=OTHERS)
     problem = read_problem(
         train, features=bench.folder / "features", target="y", task="auto", positive="", split=None
     )
     times = np.random.default_rng(0).permutation(240)
-    split: Any = SimpleNamespace(method="time", column="x one")
-    by_time = replace(problem, split=split, split_values=times)
+    by_time = replace(problem, fold_rule=FoldRule("time", "x one", times))
     rows = np.arange(200)
     aside = stopping_rows(by_time, rows, seed=1)
     assert times[rows][aside].min() > times[rows][~aside].max()
-    groups: Any = SimpleNamespace(method="group", column="job")
-    by_group = replace(problem, split=groups, split_values=np.arange(240) % 12)
+    by_group = replace(problem, fold_rule=FoldRule("group", "job", np.arange(240) % 12))
     aside = stopping_rows(by_group, rows, seed=1)
     assert not set((rows % 12)[aside]) & set((rows % 12)[~aside])
-    one = replace(by_group, split_values=np.zeros(240, dtype=int))
-    assert 0 < stopping_rows(one, rows, seed=1).sum() < 200
+    rule = FoldRule("group", "job", np.zeros(240, dtype=int))
+    assert 0 < stopping_rows(replace(problem, fold_rule=rule), rows, seed=1).sum() < 200
+    with pytest.raises(InputError, match="fitted on rows of one job alone"):
+        stopping_rows(replace(problem, fold_rule=replace(rule, named=True)), rows, seed=1)
+
+
+def test_trees_grow_on_rows_that_the_gap_leaves_before_those_set_aside(
+    bench: Any, make_table: Tables
+) -> None:
+    from dataclasses import replace
+
+    train = bench.prepare(make_table(), columns=OTHERS)
+    problem = read_problem(
+        train, features=bench.folder / "features", target="y", task="auto", positive="", split=None
+    )
+    times = np.random.default_rng(0).permutation(240)
+    rule = FoldRule("time", "at", times, gap=30, gap_text="30", named=True)
+    given = replace(problem, fold_rule=rule)
+    rows = np.flatnonzero(times < 200)
+    aside = stopping_rows(given, rows, seed=1)
+    growing = growing_rows(given, rows, aside)
+    assert (aside.sum(), growing.sum()) == (40, 131)
+    assert times[rows][aside].min() - times[rows][growing].max() == 30
+    wide = replace(given, fold_rule=replace(rule, gap=161, gap_text="161"))
+    with pytest.raises(InputError, match="the gap of 161 leaves a fold no row to grow trees on"):
+        growing_rows(wide, rows, aside)
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -367,15 +389,13 @@ def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
 def by_time(bench: Any, table: dict[str, Any]) -> Any:
     """The problem of a table with weights, as if it had been split by the order of its rows."""
     from dataclasses import replace
-    from types import SimpleNamespace
 
     train = bench.prepare(table, columns={**OTHERS, "w": "drop"})
     problem = read_problem(
         train, features=bench.folder / "features", target="y", task="auto", positive="",
         split=None, weights="w",
     )  # fmt: skip
-    split: Any = SimpleNamespace(method="time", column="x one")
-    return replace(problem, split=split, split_values=np.arange(len(problem.y)))
+    return replace(problem, fold_rule=FoldRule("time", "x one", np.arange(len(problem.y))))
 
 
 @pytest.mark.parametrize("label", ["bad", "good <b>"])

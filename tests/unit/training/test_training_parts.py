@@ -28,6 +28,7 @@ from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator
 from penstock.training.crossval import Attempt, CrossValidation
 from penstock.training.estimators import build, family
+from penstock.training.fold_rule import FoldRule
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.plan import plan_of
@@ -251,6 +252,7 @@ def test_the_metric_follows_how_rare_the_rarest_class_is(
         judged=slice(None),
         classes=tuple(range(len(rows))),
         split=split,
+        fold_rule=FoldRule("stratified"),
     )
     plan = plan_of(given, TrainingSpec(), train=tmp_path)
     assert plan.metric.name == metric

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -85,6 +85,10 @@ class ClassesRule(Rule[ClassesSpec, Classes]):
         return measure_classes(
             context.holdout, context.metrics, context.comparisons, confidence=context.confidence
         )
+
+    def measured_alike(self, settings: ClassesSpec, then: Sequence[ClassesSpec]) -> bool:  # noqa: ARG002
+        """Return True: what is measured depends on no setting."""
+        return True
 
     def judge(self, settings: ClassesSpec, case: Case) -> Iterator[RuleResult]:
         """Yield one result for each part."""

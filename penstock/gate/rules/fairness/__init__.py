@@ -30,6 +30,7 @@ class FairnessRule(Rule[FairnessSpec, tuple[Fairness, ...]]):
         Field(default=(), description="Bounds on the spread between groups of people"),
     )
     record = (tuple[Fairness, ...], ())
+    judge_only = frozenset({"difference_at_most", "ratio_at_least"})
 
     def describe(self, settings: FairnessSpec) -> Iterator[tuple[str, str]]:
         """Yield its requirement."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -81,6 +81,15 @@ class LeakageRule(Rule[LeakageSpec, Leakage]):
         from penstock.gate.rules.leakage.measure import measure_leakage
 
         return measure_leakage(context.holdout, settings, model=context.model, seed=context.seed)
+
+    def measured_alike(self, settings: LeakageSpec, then: Sequence[LeakageSpec]) -> bool:
+        """Return whether each part that is on was measured: how well a column does has no bound."""
+        return any(
+            (settings.single_column is None or one.single_column is not None)
+            and (not settings.overlap or one.overlap)
+            and settings.not_at_serving in ((), one.not_at_serving)
+            for one in then
+        )
 
     def judge(self, settings: LeakageSpec, case: Case) -> Iterator[RuleResult]:
         """Yield one result for each part."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -64,6 +64,11 @@ class TrainingDataRule(Rule[TrainingDataSpec, TrainingData]):
         from penstock.gate.rules.training_data.measure import measure_training_data
 
         return measure_training_data(settings, model=context.model, champion=context.champion)
+
+    def measured_alike(self, settings: TrainingDataSpec, then: Sequence[TrainingDataSpec]) -> bool:
+        """Return whether drift was compared too, if it is bounded: the rest is carried along."""
+        drift = settings.drift_at_most is None
+        return any(drift or one.drift_at_most is not None for one in then)
 
     def judge(self, settings: TrainingDataSpec, case: Case) -> Iterator[RuleResult]:
         """Yield one result for each bound."""
