@@ -72,7 +72,8 @@ def _run(found: Located, order: Intervention, result: Comparison, *, version: in
     from penstock.pipelines.run_notice import notify_of
 
     now = datetime.now(UTC)
-    chosen = result.model_copy(update={"version": version})
+    # A person may have the gate judge it on few rows of a class: it says so itself.
+    chosen = result.model_copy(update={"version": version, "rarest": None})
     order = after_comparison(order, chosen, spec=found.project.monitoring, now=now)
     if order.stage != "recall":
         least = found.project.monitoring.recall_rows

@@ -62,6 +62,11 @@ class Comparison(Record):
         description="Those of them in the half that the gate may judge a recall on: the choice has "
         "not seen it"
     )
+    rarest: int | None = Field(
+        default=None,
+        description="Those of that half that are of the class that has fewest; None: there are no "
+        "classes, or it is not known",
+    )
 
 
 class RunStatus(Record):

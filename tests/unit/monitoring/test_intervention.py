@@ -40,11 +40,19 @@ class Hand:
             raise self.status
         return self.status
 
-    def found(self, *, version: int | None = None, labelled: int = 5000, gate: int = 2500) -> None:
+    def found(
+        self,
+        *,
+        version: int | None = None,
+        labelled: int = 5000,
+        gate: int = 2500,
+        rarest: int | None = None,
+    ) -> None:
         reason = f"Version {version} is better." if version else "No former champion fits."
         self.comparison = Comparison(
-            look=1, champion=1, version=version, reason=reason, labelled=labelled, gate=gate
-        )
+            look=1, champion=1, version=version, reason=reason, labelled=labelled, gate=gate,
+            rarest=rarest,
+        )  # fmt: skip
 
 
 class Service(Watch):
@@ -131,6 +139,29 @@ def test_a_recall_comes_first() -> None:
     assert service.events == ["recalled"]
     assert service.state.outbox[0].text.endswith("Page: file:///page")
     assert service.go_on() == []
+
+
+def test_a_recall_waits_for_rows_of_a_rare_class_while_a_retraining_would_wait_too() -> None:
+    service = Service(AUTOMATIC.model_copy(update={"recall_rows": 100, "retrain_rows": 1000}))
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=400, gate=200, rarest=7)
+    service.go_on()
+    assert service.stage == "wait"
+    assert "of the rarest 7 are there" in service.state.intervention.waits
+    assert service.hand.runs == []
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=800, gate=400, rarest=20)
+    service.go_on()
+    assert service.hand.runs == [("recall", 2)]
+
+
+def test_a_class_that_stays_too_rare_does_not_keep_from_retraining() -> None:
+    service = Service(AUTOMATIC.model_copy(update={"recall_rows": 100, "retrain_rows": 1000}))
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=1000, gate=500, rarest=7)
+    (said,) = service.go_on()
+    assert said.startswith("Retraining: Version 2 is better. The gate needs 20 rows of each class")
+    assert service.hand.runs == [("retrain", None)]
 
 
 def test_where_no_former_champion_fits_it_trains() -> None:
