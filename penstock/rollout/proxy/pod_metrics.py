@@ -38,7 +38,7 @@ class PodMetrics:
         from prometheus_client import generate_latest
 
         # It asks for `collect` alone.
-        return generate_latest(self)  # type: ignore[arg-type]
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
