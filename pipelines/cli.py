@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -261,9 +262,13 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
-    name, build, steps = "release.yaml", compile_release, STEPS
+    folder = options.project.absolute().parent
+    release = partial(compile_release, folder=folder)
+    build: Callable[..., None] = release
+    name, steps = "release.yaml", STEPS
     if options.monitor:
-        name, build, steps = "monitor.yaml", compile_monitor, steps_watching(loaded)
+        name, steps = "monitor.yaml", steps_watching(loaded)
+        build = partial(compile_monitor, folder=folder)
     elif options.score:
         name, build, steps = "score.yaml", compile_score, SCORING
     output = options.output or Path(name)
@@ -271,7 +276,7 @@ def _compile(options: argparse.Namespace) -> int:
     print(f"Wrote {output}.")
     for line in unsupplied(loaded, steps_of=steps):
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
-    if build is not compile_release:
+    if build is not release:
         return 0
     if is_local(loaded.source.uri):
         print(

@@ -11,11 +11,11 @@ from penstock.components.ingest import ingest
 from penstock.components.intervene import intervene
 from penstock.components.record_refusal import record_refusal
 from penstock.components.settle import settle
-from penstock.pipelines.gated import end, gated
+from penstock.pipelines.gated import ReleaseSettings, end, gated
 from penstock.pipelines.monitor import NAME, alarms, looked
 from penstock.pipelines.outcomes import ENDINGS
 from penstock.pipelines.task_settings import light, network, sized
-from penstock.pipelines.trained import trained
+from penstock.pipelines.trained import CandidateSettings, trained
 from penstock.registry.audit import MONITOR
 
 
@@ -47,12 +47,10 @@ def _ingested(exported: Any) -> Any:
     return read.outputs["dataset"]
 
 
-def _recalled(
-    order: Any, exported: Any, released: dict[str, Any], *, name: Any, tracking_uri: Any
-) -> None:
+def _recalled(order: Any, exported: Any, settings: ReleaseSettings) -> None:
     fetched = network(
         sized(
-            fetch_version(name=name, order=order, tracking_uri=tracking_uri),
+            fetch_version(name=settings.name, order=order, tracking_uri=settings.tracking_uri),
             "Fetch version",
             limit="2Gi",
         )
@@ -63,7 +61,7 @@ def _recalled(
         baselines=fetched.outputs["baselines"],
         holdout=held.outputs["holdout"],
         evidence={},
-        **released,
+        settings=settings,
     )
 
 
@@ -130,34 +128,35 @@ def closed_loop(
         )
         began = network(sized(began, "Recall or retrain", limit="4Gi")).after(look)
         stage, order = began.outputs["Output"], began.outputs["order"]
-        released: dict[str, Any] = {
-            "name": name,
-            "evaluation": evaluation,
-            "policy": policy,
-            "deployment": deployment,
-            "card": card,
-            "requested_by": MONITOR,
-            "tracking_uri": tracking_uri,
-            "notify": notify,
-            "end": _Ends(order, watched),
-        }
+        settings = ReleaseSettings(
+            name=name,
+            evaluation=evaluation,
+            policy=policy,
+            deployment=deployment,
+            card=card,
+            requested_by=MONITOR,
+            tracking_uri=tracking_uri,
+            notify=notify,
+            end=_Ends(order, watched),
+        )
         rows = {**watched, "target": target, "split_options": split_options}
         with dsl.If(stage == "recall", name="recall"):
-            exported = _exported(order, rows)
-            _recalled(order, exported, released, name=name, tracking_uri=tracking_uri)
+            _recalled(order, _exported(order, rows), settings)
         with dsl.If(stage == "retrain", name="retrain"):
             trained(
                 dataset=_ingested(_exported(order, rows)),
-                target=target,
-                task=task,
-                positive=positive,
-                contract=contract,
-                expectations=expectations,
-                validation=validation,
-                split_options=split_options,
-                features=features,
-                training=training,
-                **released,
+                candidate=CandidateSettings(
+                    target=target,
+                    task=task,
+                    positive=positive,
+                    contract=contract,
+                    expectations=expectations,
+                    validation=validation,
+                    split_options=split_options,
+                    features=features,
+                    training=training,
+                ),
+                settings=settings,
             )
         # A run that carries something out ends as that does.
         with dsl.If(stage == "nothing", name="nothing is begun"):

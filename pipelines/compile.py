@@ -29,7 +29,13 @@ _HEAD = """\
 """
 
 
-def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
+def compile_release(
+    project: Project,
+    *,
+    output: Path,
+    kubernetes_manifest: bool = False,
+    folder: Path = Path(),
+) -> None:
     """Write the release pipeline with the project's values as its defaults.
 
     Settings of the project's `cluster` section that tasks carry make a second YAML document, or the
@@ -40,6 +46,7 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
         output: A .yaml file to write.
         kubernetes_manifest: Write `Pipeline` and `PipelineVersion` resources for `kubectl apply`
             instead of KFP's own YAML.
+        folder: Where the project file is, and code of its own.
 
     Raises:
         InputError: If `output` does not end in .yaml or .yml, or a field of the project holds a
@@ -51,13 +58,19 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
     import_kfp()
     from penstock.pipelines.release import release
 
-    documents = _compiled(release, project, for_file(project))
+    documents = _compiled(release, project, for_file(project, folder=folder))
     if kubernetes_manifest:
         documents = _manifests(project.name, *documents)
     _write(output, documents, kind="release", name=project.name)
 
 
-def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
+def compile_monitor(
+    project: Project,
+    *,
+    output: Path,
+    kubernetes_manifest: bool = False,
+    folder: Path = Path(),
+) -> None:
     """Write the monitor's pipeline with the project's values as its defaults.
 
     Where `monitoring.retrain` is automatic it has the steps of a recall and of a retraining too.
@@ -66,6 +79,7 @@ def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool
         project: The project, whose model is served on a cluster.
         output: A .yaml file to write.
         kubernetes_manifest: As for `compile_release`.
+        folder: As for `compile_release`.
 
     Raises:
         InputError: If `output` does not end in .yaml or .yml, a field holds a secret in clear, the
@@ -85,7 +99,7 @@ def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool
     claims = dict.fromkeys(("monitor", "intervene", "export-rows"), claims_in(state, rows))
     claims |= dict.fromkeys(("record-refusal", "settle", "ingest"), claims_in(state))
     if acts_by_itself(project):
-        pipeline, values = closed_loop, for_closed_loop(project)
+        pipeline, values = closed_loop, for_closed_loop(project, folder=folder)
     else:
         pipeline, values = watch, for_monitor(project)
     documents = _compiled(pipeline, project, values, claims=claims)

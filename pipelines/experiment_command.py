@@ -190,18 +190,11 @@ def _ended(record: Experiment, found: Located, place: Place) -> int:
 
 def _service(found: Located) -> tuple[Target, Place]:
     from penstock.rollout.experiment.papers import Place
-    from penstock.rollout.target import target_of
 
     project = found.project
     if not project.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    target = target_of(
-        project.deployment,
-        service=project.name,
-        home=found.home,
-        tracking_uri=project.tracking_uri,
-        keep_port=True,
-    )
+    target = found.target(tracking_uri=project.tracking_uri)
     return target, Place(found.home, found.tracking_uri, project.notify, found.folder)
 
 

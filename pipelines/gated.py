@@ -63,29 +63,12 @@ class Notifying:
         }
 
 
-def gated(
-    *,
-    model: Any,
-    baselines: Any,
-    holdout: Any,
-    name: Any,
-    evaluation: Any,
-    policy: Any,
-    deployment: Any,
-    card: Any,
-    requested_by: Any,
-    tracking_uri: Any,
-    notify: Any,
-    evidence: dict[str, Any],
-    end: Callable[..., Any],
-) -> None:
-    """Add the tasks from the evaluation to the canary to the pipeline that is being made.
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """What a candidate is released by: parameters of a pipeline, which go on from task to task.
 
-    Args:
-        model: The candidate.
-        baselines: What it has to beat.
-        holdout: The rows that it is measured on.
-        name: The project: its registered model and its service.
+    Attributes:
+        name: The project: its registered model, its MLflow experiment and its service.
         evaluation: How the holdout is measured: section `evaluation`.
         policy: The rules of the gate: section `gate`.
         deployment: Where and how it is rolled out: section `deployment`.
@@ -93,9 +76,33 @@ def gated(
         requested_by: Who starts the run.
         tracking_uri: The MLflow store.
         notify: Who is notified that it waits for people: section `notify`.
-        evidence: Further inputs of `register`, kept with the version.
         end: What ends a run that is not released.
     """
+
+    name: Any
+    evaluation: Any
+    policy: Any
+    deployment: Any
+    card: Any
+    requested_by: Any
+    tracking_uri: Any
+    notify: Any
+    end: Callable[..., Any]
+
+
+def gated(
+    *, model: Any, baselines: Any, holdout: Any, evidence: dict[str, Any], settings: ReleaseSettings
+) -> None:
+    """Add the tasks from the evaluation to the canary to the pipeline that is being made.
+
+    Args:
+        model: The candidate.
+        baselines: What it has to beat.
+        holdout: The rows that it is measured on.
+        evidence: Further inputs of `register`, kept with the version.
+        settings: What it is released by.
+    """
+    name, policy, tracking_uri = settings.name, settings.policy, settings.tracking_uri
     measured = network(
         sized(
             evaluate(
@@ -103,7 +110,7 @@ def gated(
                 model=model,
                 baselines=baselines,
                 name=name,
-                options=evaluation,
+                options=settings.evaluation,
                 policy=policy,
                 tracking_uri=tracking_uri,
             ),
@@ -140,8 +147,8 @@ def gated(
                     holdout=holdout,
                     name=name,
                     policy=policy,
-                    card=card,
-                    requested_by=requested_by,
+                    card=settings.card,
+                    requested_by=settings.requested_by,
                     tracking_uri=tracking_uri,
                     pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                 ),
@@ -157,7 +164,7 @@ def gated(
                     policy=policy,
                     tracking_uri=tracking_uri,
                     pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                    notify=notify,
+                    notify=settings.notify,
                 ),
                 "Approve",
                 limit="1Gi",
@@ -172,18 +179,18 @@ def gated(
                         registration=registered.outputs["registration"],
                         decision=decided.outputs["decision"],
                         holdout=holdout,
-                        options=deployment,
+                        options=settings.deployment,
                         policy=policy,
                         tracking_uri=tracking_uri,
                         pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                        notify=notify,
+                        notify=settings.notify,
                     ),
                     "Deploy",
                 )
             )
             with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
-                end("rolled-back", evidence=deployed.outputs["rollout"])
+                settings.end("rolled-back", evidence=deployed.outputs["rollout"])
         with dsl.If(approval.outputs["Output"] == False, name="not approved"):  # noqa: E712
-            end("not-approved", evidence=approval.outputs["outcome"])
+            settings.end("not-approved", evidence=approval.outputs["outcome"])
     with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
-        end("gate-refused", evidence=decided.outputs["decision"])
+        settings.end("gate-refused", evidence=decided.outputs["decision"])

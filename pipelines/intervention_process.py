@@ -179,20 +179,13 @@ def left_behind(found: Located, order: Intervention) -> RunResult | None:
     from penstock.records.decision import Decision
     from penstock.rollout.control import resume
     from penstock.rollout.journal import Journal
-    from penstock.rollout.target import history, target_of
+    from penstock.rollout.target import history
 
     where = found.home / "runs" / order.run
     registered = registrations(where)
     if not registered:
         return None
-    project = found.project
-    target: Target = target_of(
-        project.deployment,
-        service=project.name,
-        home=found.home,
-        tracking_uri=found.registry,
-        keep_port=True,
-    )
+    target: Target = found.target(tracking_uri=found.registry)
     registration = registered[-1]
     begun = [one for one in history(target) if one.rollout.candidate == registration.version]
     if not begun:

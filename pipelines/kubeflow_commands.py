@@ -131,7 +131,7 @@ def _submit(options: argparse.Namespace) -> int:
         raise UsageError("--timeout goes with --wait")
     project = _project(options)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
-    made = package(project, parameters=options.parameter)
+    made = package(project, parameters=options.parameter, folder=options.project.absolute().parent)
     patience = _patience(options, endpoint)
 
     def begin() -> tuple[Any, Submission]:
@@ -246,7 +246,8 @@ def _create(options: argparse.Namespace) -> int:
     if options.monitor:
         plan = watching(project, plan)
     build = monitor_package if options.monitor else score_package if options.score else package
-    made = build(project, parameters=options.parameter)
+    folder = options.project.absolute().parent
+    made = build(project, parameters=options.parameter, folder=folder)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:
         print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")

@@ -8,12 +8,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock import project
 from penstock.common.secrets import READ_IN
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.secret_fields import clear_secrets, lent
 from penstock.project import Project
+
+if TYPE_CHECKING:
+    from penstock.rollout.target import Target
 
 FILE = Path("project.yaml")
 """The project of the folder that a command is given in."""
@@ -66,6 +70,26 @@ class Located:
             f"no version of {self.project.name} has been registered yet",
             where=str(self._database),
             remedy="Release a first one with: penstock run.",
+        )
+
+    def target(self, *, tracking_uri: str) -> Target:
+        """Return where its service lives; a local one keeps the port that it has.
+
+        Args:
+            tracking_uri: The MLflow store; a cluster reads models where it says.
+
+        Raises:
+            InputError: If the service cannot be what its name and its router say.
+            ServiceError: If it is a cluster's, and none is known here.
+        """
+        from penstock.rollout.target import target_of
+
+        return target_of(
+            self.project.deployment,
+            service=self.project.name,
+            home=self.home,
+            tracking_uri=tracking_uri,
+            keep_port=True,
         )
 
     @property

@@ -200,18 +200,12 @@ def monitor_of(
     from penstock.monitoring.store.state import MonitorFolder
     from penstock.pipelines.interventions import LocalExecutor
     from penstock.pipelines.outputs import INDEX
-    from penstock.rollout.target import Target, target_of
+    from penstock.rollout.target import Target
 
     project = found.project
 
     def target() -> Target:
-        return target_of(
-            project.deployment,
-            service=project.name,
-            home=found.home,
-            tracking_uri=found.registry,
-            keep_port=True,
-        )
+        return found.target(tracking_uri=found.registry)
 
     known_of = registry_of(project.name, tracking_uri=lambda: found.registry)
     require = spec.performance.require_baseline

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 from penstock.data.sources.addresses import is_local
 from penstock.errors import PenstockError, UsageError
+from penstock.own_code.reference import Reference
+from penstock.own_code.sources import find
 from penstock.project import FILE_DATABASES, Project, resolved_uri
 
 _SECTIONS = {
@@ -49,7 +51,11 @@ def for_run(project: Project, *, folder: Path, by: str | None = None) -> dict[st
     """
     uri = resolved_uri(project, folder=folder)
     requested_by = starter() if by is None else by
-    parameters = {**_common(project), "uri": uri, "requested_by": requested_by}
+    parameters = {
+        **_common(project, _code(project, folder=folder, here=True)),
+        "uri": uri,
+        "requested_by": requested_by,
+    }
     if project.notify.file:
         parameters["notify"]["file"] = str((folder / project.notify.file).resolve())
     return parameters
@@ -72,13 +78,19 @@ def for_recall(
     return {**kept, "uri": str(rows), "version": version}
 
 
-def for_file(project: Project) -> dict[str, Any]:
+def for_file(project: Project, *, folder: Path = Path()) -> dict[str, Any]:
     """Return the parameters to compile in as defaults.
 
     An absolute path of this machine means nothing elsewhere, so it is left out: where it was the
-    table's, whoever submits the file has to give `uri`.
+    table's, whoever submits the file has to give `uri`. Of code of the project's own the digest is
+    compiled in, with which the code in the image is compared.
+
+    Args:
+        project: The project.
+        folder: Where the project file is, and code of its own.
     """
-    parameters = {**_common(project), "uri": project.source.uri}
+    code = _code(project, folder=folder, here=False)
+    parameters = {**_common(project, code), "uri": project.source.uri}
     if _is_absolute_path(project.notify.file):
         del parameters["notify"]["file"]
     return {
@@ -109,9 +121,9 @@ def for_score(project: Project) -> dict[str, Any]:
     }
 
 
-def for_closed_loop(project: Project) -> dict[str, Any]:
+def for_closed_loop(project: Project, *, folder: Path = Path()) -> dict[str, Any]:
     """Return the same where the monitor acts by itself: what a release takes, but for its table."""
-    of_release = for_file(project)
+    of_release = for_file(project, folder=folder)
     left_out = ("source", "uri", "requested_by")
     kept = {name: value for name, value in of_release.items() if name not in left_out}
     return kept | for_monitor(project)
@@ -194,7 +206,34 @@ def _is_absolute_path(value: str) -> bool:
     return scheme in ("file", "local") or (scheme in FILE_DATABASES and rest.startswith("//"))
 
 
-def _common(project: Project) -> dict[str, Any]:
+def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | None:
+    """Return which code of the project's own a run is ordered with; None: it has none.
+
+    Args:
+        project: The project.
+        folder: Where the project file is.
+        here: Whether the run is on this machine, and finds it there.
+    """
+    named = [Reference.of(text) for text in _own(project).values() if text]
+    if not named:
+        return None
+    place = {"folder": str(folder.resolve())} if here else {}
+    return {
+        **place,
+        "packages": sorted({reference.top for reference in named}),
+        "digest": find(named, folder=folder).digest,
+    }
+
+
+def _own(project: Project) -> dict[str, str]:
+    """Return what a project names of its own code, by the section that takes it."""
+    return {
+        "features": project.features.transformer,
+        "training": project.training.estimator,
+    }
+
+
+def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
     values = project.model_dump(mode="json", exclude_defaults=True)
     parameters: dict[str, Any] = {
         "name": project.name,
@@ -209,4 +248,7 @@ def _common(project: Project) -> dict[str, Any]:
         parameters[parameter] = values.get(section, {})
         if section in _ON_AN_ENGINE and "engine" in values:
             parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
+    for section, named in _own(project).items():
+        if named:
+            parameters[section] = {**parameters[section], "code": code}
     return parameters

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from penstock.components.fetch_version import fetch_version
 from penstock.components.ingest import ingest
-from penstock.pipelines.gated import Notifying, gated
+from penstock.pipelines.gated import Notifying, ReleaseSettings, gated
 from penstock.pipelines.task_settings import network, sized
 
 NAME = "penstock-recall"
@@ -57,14 +57,16 @@ def recall(
             model=fetched.outputs["model"],
             baselines=fetched.outputs["baselines"],
             holdout=rows.outputs["dataset"],
-            name=name,
-            evaluation=evaluation,
-            policy=policy,
-            deployment=deployment,
-            card=card,
-            requested_by=requested_by,
-            tracking_uri=tracking_uri,
-            notify=notify,
             evidence={},
-            end=run.end,
+            settings=ReleaseSettings(
+                name=name,
+                evaluation=evaluation,
+                policy=policy,
+                deployment=deployment,
+                card=card,
+                requested_by=requested_by,
+                tracking_uri=tracking_uri,
+                notify=notify,
+                end=run.end,
+            ),
         )

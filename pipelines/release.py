@@ -3,9 +3,9 @@
 from kfp import dsl
 
 from penstock.components.ingest import ingest
-from penstock.pipelines.gated import Notifying
+from penstock.pipelines.gated import Notifying, ReleaseSettings
 from penstock.pipelines.task_settings import network, sized
-from penstock.pipelines.trained import trained
+from penstock.pipelines.trained import CandidateSettings, trained
 
 NAME = "penstock-release"
 
@@ -67,22 +67,26 @@ def release(
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         trained(
             dataset=read.outputs["dataset"],
-            name=name,
-            target=target,
-            task=task,
-            positive=positive,
-            contract=contract,
-            expectations=expectations,
-            validation=validation,
-            split_options=split_options,
-            features=features,
-            training=training,
-            evaluation=evaluation,
-            policy=policy,
-            deployment=deployment,
-            card=card,
-            requested_by=requested_by,
-            tracking_uri=tracking_uri,
-            notify=notify,
-            end=run.end,
+            candidate=CandidateSettings(
+                target=target,
+                task=task,
+                positive=positive,
+                contract=contract,
+                expectations=expectations,
+                validation=validation,
+                split_options=split_options,
+                features=features,
+                training=training,
+            ),
+            settings=ReleaseSettings(
+                name=name,
+                evaluation=evaluation,
+                policy=policy,
+                deployment=deployment,
+                card=card,
+                requested_by=requested_by,
+                tracking_uri=tracking_uri,
+                notify=notify,
+                end=run.end,
+            ),
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import UsageError
 from penstock.pipelines.located import add_store_options, store_of
+from penstock.scoring.spec import PART_ROWS
 
 if TYPE_CHECKING:
     from penstock.records.scores import Scores
@@ -75,7 +76,7 @@ def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     add(
         "--part-rows",
         type=int,
-        default=500_000,
+        default=PART_ROWS,
         metavar="ROWS",
         help="rows of the source in a part (%(default)s)",
     )
@@ -135,10 +136,14 @@ def _score(options: argparse.Namespace) -> int:
     from penstock.scoring.score import Order, score
 
     if options.part_rows < 1:
-        raise UsageError(f"{options.part_rows} rows in a part", where="--part-rows")
+        raise UsageError(
+            f"{options.part_rows} rows in a part", where="--part-rows", remedy="Give 1 or more."
+        )
     if not 0 < options.capture_sample <= 1:
         raise UsageError(
-            f"{options.capture_sample:g} is not above 0 and at most 1", where="--capture-sample"
+            f"{options.capture_sample:g} is not above 0 and at most 1",
+            where="--capture-sample",
+            remedy="Give the share of the rows, like 0.1; to capture none leave --capture out.",
         )
     tracking_uri, _ = store_of(options)
     scores = score(
@@ -176,7 +181,11 @@ def source_of(options: argparse.Namespace) -> Any:
     if options.query:
         given["query"] = options.query
     elif "://" not in options.data and not _there(options.data):
-        raise UsageError(f"there is no file {options.data!r}", where="--data")
+        raise UsageError(
+            f"there is no file {options.data!r}",
+            where="--data",
+            remedy="Name a file, a folder, a glob, a URL or a SQLAlchemy URL.",
+        )
     given |= _settings(options.source)
     return SourceSpec.parse(given, where="--source")
 
@@ -214,6 +223,7 @@ def _settings(texts: Sequence[str]) -> dict[str, Any]:
                 f"{name} is not for --source: what is read follows from the model, --keep, --data "
                 "and --query",
                 where="--source",
+                remedy="Leave it out.",
             )
         settings[name] = read_value(value, where=f"--source {name}")
     return settings

@@ -126,17 +126,9 @@ def _refresh(options: argparse.Namespace) -> None:
 
 def _project(options: argparse.Namespace) -> tuple[Project, Target]:
     """Return the project and where its service lives, with the tracking store of its runs."""
-    from penstock.rollout.target import target_of
-
     found = locate(options.project)
     loaded = found.project
     if not loaded.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    target = target_of(
-        loaded.deployment,
-        service=loaded.name,
-        home=found.home,
-        tracking_uri=loaded.tracking_uri,
-        keep_port=True,
-    )
+    target = found.target(tracking_uri=loaded.tracking_uri)
     return loaded, target

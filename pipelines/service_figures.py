@@ -67,17 +67,8 @@ def experiment_of(found: Located) -> Standing | None:
         PenstockError: If it cannot be read.
     """
     from penstock.rollout.experiment.exporter import standing
-    from penstock.rollout.target import target_of
 
-    project = found.project
-    target = target_of(
-        project.deployment,
-        service=project.name,
-        home=found.home,
-        tracking_uri=project.tracking_uri,
-        keep_port=True,
-    )
-    return standing(target)
+    return standing(found.target(tracking_uri=found.project.tracking_uri))
 
 
 def _experiment(found: Located) -> list[Metric]:

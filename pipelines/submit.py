@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,13 @@ class Submission:
     package: Package
 
 
-def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
+def package(project: Project, *, parameters: Iterable[str] = (), folder: Path = Path()) -> Package:
     """Compile the project and check that a cluster can do something with it.
 
     Args:
         project: The project.
         parameters: `name=value`, instead of the values that the project gives.
+        folder: Where the project file is, and code of its own.
 
     Raises:
         InputError: If the project or a parameter holds a secret in clear.
@@ -71,7 +73,7 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
     """
     with tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch) / "release.yaml"
-        compile_release(project, output=compiled)
+        compile_release(project, output=compiled, folder=folder)
         text = compiled.read_text(encoding="utf-8")
     spec = next(yaml.safe_load_all(text))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
@@ -83,12 +85,15 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
     return Package(text=text, spec=spec, arguments=arguments)
 
 
-def monitor_package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
+def monitor_package(
+    project: Project, *, parameters: Iterable[str] = (), folder: Path = Path()
+) -> Package:
     """Compile the monitor of a project, for a schedule.
 
     Args:
         project: The project.
         parameters: `name=value`, instead of the values that the project gives.
+        folder: Where the project file is, and code of its own.
 
     Raises:
         InputError: If the project cannot be watched there, or it or a parameter holds a secret in
@@ -96,11 +101,15 @@ def monitor_package(project: Project, *, parameters: Iterable[str] = ()) -> Pack
         UsageError: If a parameter is not one of the pipeline's, or the tracking store is on this
             machine and no parameter names another.
     """
-    return _package(project, compile_monitor, parameters, name=monitor_name(project))
+    compiled_by = partial(compile_monitor, folder=folder)
+    return _package(project, compiled_by, parameters, name=monitor_name(project))
 
 
-def score_package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
+def score_package(
+    project: Project, *, parameters: Iterable[str] = (), folder: Path = Path()
+) -> Package:
     """Compile the scoring of a project, for a schedule; as `monitor_package`."""
+    del folder  # A version brings its own code.
     return _package(project, compile_score, parameters, name=score_name(project))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
@@ -11,37 +11,15 @@ from penstock.components.engineer_features import engineer_features
 from penstock.components.split import split
 from penstock.components.train import train
 from penstock.components.validate import validate
-from penstock.pipelines.gated import gated
+from penstock.pipelines.gated import ReleaseSettings, gated
 from penstock.pipelines.task_settings import network, sized
 
 
-def trained(
-    *,
-    dataset: Any,
-    name: Any,
-    target: Any,
-    task: Any,
-    positive: Any,
-    contract: Any,
-    expectations: Any,
-    validation: Any,
-    split_options: Any,
-    features: Any,
-    training: Any,
-    evaluation: Any,
-    policy: Any,
-    deployment: Any,
-    card: Any,
-    requested_by: Any,
-    tracking_uri: Any,
-    notify: Any,
-    end: Callable[..., Any],
-) -> None:
-    """Add the tasks from the validation to the canary to the pipeline that is being made.
+@dataclass(frozen=True)
+class CandidateSettings:
+    """What a table is made into a candidate by: parameters of a pipeline.
 
-    Args:
-        dataset: The table, as `ingest` writes it.
-        name: The project: its registered model, its MLflow experiment and its service.
+    Attributes:
         target: The column to predict.
         task: binary, multiclass, regression or auto.
         positive: Two classes: the one that is scored.
@@ -51,17 +29,35 @@ def trained(
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
-        evaluation: How the holdout is measured: section `evaluation`.
-        policy: The rules of the gate: section `gate`.
-        deployment: Where and how it is rolled out: section `deployment`.
-        card: The owner's part of the model card: section `card`.
-        requested_by: Who starts the run.
-        tracking_uri: The MLflow store.
-        notify: Who is notified that it waits for people: section `notify`.
-        end: What ends a run that is not released.
     """
+
+    target: Any
+    task: Any
+    positive: Any
+    contract: Any
+    expectations: Any
+    validation: Any
+    split_options: Any
+    features: Any
+    training: Any
+
+
+def trained(*, dataset: Any, candidate: CandidateSettings, settings: ReleaseSettings) -> None:
+    """Add the tasks from the validation to the canary to the pipeline that is being made.
+
+    Args:
+        dataset: The table, as `ingest` writes it.
+        candidate: What the candidate is made by.
+        settings: What it is released by.
+    """
+    target, task = candidate.target, candidate.task
     checked = sized(
-        validate(dataset=dataset, contract=contract, expectations=expectations, options=validation),
+        validate(
+            dataset=dataset,
+            contract=candidate.contract,
+            expectations=candidate.expectations,
+            options=candidate.validation,
+        ),
         "Validate",
         limit="4Gi",
     )
@@ -72,7 +68,7 @@ def trained(
                 valid=checked.outputs["valid"],
                 target=target,
                 task=task,
-                options=split_options,
+                options=candidate.split_options,
             ),
             "Split",
             limit="2Gi",
@@ -82,7 +78,7 @@ def trained(
                 train=parts.outputs["train"],
                 proof=parts.outputs["proof"],
                 target=target,
-                options=features,
+                options=candidate.features,
             ),
             "Engineer features",
             limit="4Gi",
@@ -95,11 +91,11 @@ def trained(
                     proof=parts.outputs["proof"],
                     target=target,
                     task=task,
-                    positive=positive,
-                    experiment=name,
-                    options=training,
-                    policy=policy,
-                    tracking_uri=tracking_uri,
+                    positive=candidate.positive,
+                    experiment=settings.name,
+                    options=candidate.training,
+                    policy=settings.policy,
+                    tracking_uri=settings.tracking_uri,
                 ),
                 "Train",
                 limit="8Gi",
@@ -111,19 +107,11 @@ def trained(
             model=made.outputs["model"],
             baselines=made.outputs["baselines"],
             holdout=parts.outputs["holdout"],
-            name=name,
-            evaluation=evaluation,
-            policy=policy,
-            deployment=deployment,
-            card=card,
-            requested_by=requested_by,
-            tracking_uri=tracking_uri,
-            notify=notify,
             evidence={
                 "validation": checked.outputs["results"],
                 "proof": parts.outputs["proof"],
             },
-            end=end,
+            settings=settings,
         )
     with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-        end("data-refused", evidence=checked.outputs["results"])
+        settings.end("data-refused", evidence=checked.outputs["results"])

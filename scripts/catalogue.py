@@ -287,7 +287,7 @@ def _table(kind: type[Spec], *, skip_sections: bool = False) -> Iterator[str]:
 
 
 def _default(value: object) -> str:
-    plain = to_jsonable_python(value)
+    plain = to_jsonable_python(value, by_alias=False)
     return f"`{plain!r}`".replace("|", "\\|")
 
 

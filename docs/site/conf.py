@@ -62,6 +62,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!penstock\b).*"),
     (r"py:.*", r"penstock\..*\._\w+"),
     (r"py:.*", r"penstock\.gate\.rule\.(Settings|Measured)"),
+    (r"py:.*", r"penstock\.pipelines\..*"),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from penstock.api.drawn import drawn
 from penstock.api.judgement import Judgement
+from penstock.api.model import Model
 from penstock.api.run import Run, Submitted
 from penstock.pipelines.located import FILE, Located, locate
 from penstock.project import Project as Settings
@@ -69,6 +70,24 @@ class Project:
         result = run_here(self._located, project=self.settings, fresh=fresh, settings=self._given)
         notify_of(result, found=self._located)
         return Run(result)
+
+    def model(self, version: int | str = "champion", *, unapproved: bool = False) -> Model:
+        """Return a version of its registered model, which answers as its server does.
+
+        Args:
+            version: A number, or an alias: champion, challenger, previous.
+            unapproved: Take a version that was named by its number although it was not approved.
+
+        Raises:
+            InputError: If there is no such version, or none was registered yet.
+            PenstockError: See `Model`.
+        """
+        place = f"/{version}" if isinstance(version, int) else f"@{version}"
+        return Model(
+            f"models:/{self.name}{place}",
+            tracking_uri=self._located.registry,
+            unapproved=unapproved,
+        )
 
     def gate(
         self,

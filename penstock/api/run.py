@@ -40,7 +40,7 @@ class Run:
 
     @property
     def registered(self) -> str:
-        """The version that it registered, `models:/NAME/NUMBER`; empty: none."""
+        """The version that it registered, or nothing. It has the form `models:/NAME/NUMBER`."""
         return self.result.registration.uri if self.result.registration else ""
 
     @property

@@ -17,6 +17,7 @@ from penstock.records import export
 from penstock.records.export import Export, Input
 from penstock.records.model import FILE_NAME, Model
 from penstock.registry import versions
+from penstock.registry.versions import Version
 from penstock.scoring.version import resolve
 
 SCORER, RULES = "scorer.py", "rules.json"
@@ -47,7 +48,7 @@ def bundle(asked: str, *, output: Path, tracking_uri: str, unapproved: bool = Fa
         place = folder / export.FOLDER
         described = Export.read(place / export.FILE_NAME) if version.export else None
         if described is None or not described.file:
-            why = described.reason if described else "it was registered without one"
+            why = _why_not(described, version)
             raise InputError(
                 f"the version has no ONNX form: {why}",
                 where=version.uri,
@@ -62,6 +63,12 @@ def bundle(asked: str, *, output: Path, tracking_uri: str, unapproved: bool = Fa
             files.write_text(made / RULES, text)
             files.write_text(made / SCORER, _scorer())
     return version.uri
+
+
+def _why_not(described: Export | None, version: Version) -> str:
+    if described is not None:
+        return described.reason
+    return version.tags.get(versions.EXPORT_REASON) or "it was registered without one"
 
 
 def rules_for(record: Model, described: Export) -> dict[str, Any]:

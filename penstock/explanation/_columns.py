@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from penstock.features.own_transformer import GROUP
+
 
 def origins(transformer: Any) -> np.ndarray | None:
     """Return, for each output of a fitted `ColumnTransformer`, the position of its raw column.
@@ -17,6 +19,8 @@ def origins(transformer: Any) -> np.ndarray | None:
     for group, fitted, names in transformer.transformers_:
         if group == "remainder":
             continue
+        if group == GROUP:
+            return None
         widths = _widths(fitted, len(names))
         if widths is None:
             return None

@@ -56,7 +56,7 @@ def draw(holdout: Path, *, model: Path, rows: int, seed: int) -> Sample:
         InputError: If the holdout lacks a column that the model takes, or the target.
         IntegrityError: If the model or the dataset is not whole.
     """
-    loaded = models.load(model)
+    loaded = models.load(model, run_code=True)
     dataset = read_dataset(holdout)
     record = loaded.record
     names = [column.name for column in record.columns]

@@ -10,6 +10,7 @@ import numpy as np
 from penstock.export._graph import ML, Graph
 from penstock.export._times import calendar
 from penstock.export.errors import NotConvertibleError
+from penstock.features.own_transformer import GROUP
 from penstock.records.export import MISSING_TEXT
 
 
@@ -21,6 +22,8 @@ def features(graph: Graph, fitted: Any) -> str:
         raise _unknown(fitted)
     if fitted.transformer_weights:
         raise NotConvertibleError("a ColumnTransformer with weights has no ONNX form here")
+    if any(group == GROUP for group, _, _ in fitted.transformers_):
+        raise NotConvertibleError("a transformer of the project's own code has no ONNX form")
     blocks = [
         _block(graph, part, [str(name) for name in names])
         for _, part, names in fitted.transformers_

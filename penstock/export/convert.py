@@ -45,12 +45,14 @@ def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
 
 def _estimator(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     name = type(fitted).__name__
+    _refuse_own(fitted)
     if name == "Pipeline":
         from penstock.export._linear import impute, scale
 
         steps = {"SimpleImputer": impute, "StandardScaler": scale}
         *before, (_, last) = fitted.steps
         for _, step in before:
+            _refuse_own(step)
             kind = type(step).__name__
             if kind not in steps:
                 raise NotConvertibleError(f"{kind} has no ONNX form here")
@@ -59,6 +61,13 @@ def _estimator(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     if name not in _ESTIMATORS:
         raise NotConvertibleError(f"{name} has no ONNX form here")
     return _ESTIMATORS[name](graph, fitted, value, record)
+
+
+def _refuse_own(fitted: Any) -> None:
+    """Refuse a class that only has the name of one that is known, or derives from it."""
+    if type(fitted).__module__.partition(".")[0] not in ("sklearn", "penstock"):
+        kind = type(fitted).__name__
+        raise NotConvertibleError(f"{kind} is of the project's own code, which has no ONNX form")
 
 
 def _linear(graph: Graph, fitted: Any, value: str, record: Model) -> str:

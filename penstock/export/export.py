@@ -53,7 +53,7 @@ def export(folder: Path, *, holdout: Path, output: Path) -> Export:
         IntegrityError: If the model is not to be trusted, or the holdout's files are not the ones
             that its record lists.
     """
-    loaded = model.load(folder)
+    loaded = model.load(folder, run_code=True)
     dataset = read_dataset(holdout)
     try:
         content, inputs = convert(loaded.pipeline, loaded.record)

@@ -12,15 +12,19 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.data.engine import Each, here
 from penstock.data.table import read_dataset
-from penstock.data.table.frames import to_frame
+from penstock.data.table.frames import read_rows, to_frame
 from penstock.data.task import target_column
 from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError
 from penstock.features.kinds import Choice, check_declared, choose
 from penstock.features.levels import MISSING, RARE, KeptLevels, level_text
+from penstock.features.own_transformer import fit_own, own_transformer
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
 from penstock.features.statistics import ColumnStatistics, statistics_of
+from penstock.model.folder import CODE_FOLDER
+from penstock.own_code.importing import adopted
+from penstock.own_code.making import Made
 from penstock.records.dataset import Dataset, Level, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, FeatureColumn, Features
 
@@ -81,12 +85,17 @@ def fit_features(
             remedy="Declare kinds in features.columns, or bring other columns.",
         )
     kept = {c.column.name: known[c.column.name].kept(spec) for c in used if c.kind == "category"}
-    transformer = build(used, parts, spec, kept)
-    transformer.fit(_one_row(used))
-    described = _described(transformer, kept, known)
+    own = own_transformer(spec)
+    described: dict[str, dict[str, Any]] = {}
+    if own is not None:
+        transformer, outputs = fit_own(own, _all_rows(train, used, rows=dataset.rows))
+    else:
+        transformer = build(used, parts, spec, kept).fit(_one_row(used))
+        described = _described(transformer, kept, known)
+        outputs = _outputs(transformer, described)
     record = _write(
         transformer, choices, dataset=dataset, known=known, described=described, target=target,
-        to=output,
+        outputs=outputs, own=own, to=output,
     )  # fmt: skip
     files.write_text(report, render(record))
     dropped = len(choices) - len(used)
@@ -95,6 +104,13 @@ def fit_features(
         + (f", {dropped:,} left out" if dropped else "")
     )
     return record
+
+
+def _all_rows(train: Path, used: Sequence[Choice], *, rows: int) -> pd.DataFrame:
+    """Return all rows, which the project's own transformer learns from."""
+    import numpy as np
+
+    return read_rows(train, [choice.column.name for choice in used], np.arange(rows))
 
 
 def _one_row(used: Sequence[Choice]) -> pd.DataFrame:
@@ -232,6 +248,8 @@ def _write(
     known: Mapping[str, ColumnStatistics],
     described: Mapping[str, dict[str, Any]],
     target: str,
+    outputs: tuple[str, ...],
+    own: Made | None,
     to: Path,
 ) -> Features:
     from skops.io import dump
@@ -256,16 +274,23 @@ def _write(
             target=target,
             rows=dataset.rows,
             columns=columns,
-            outputs=tuple(
-                output
-                for _, _, names in transformer.transformers_
-                for name in names
-                for output in described[name]["outputs"]
-            ),
+            outputs=outputs,
             transformer=files.digest_of_file(folder / TRANSFORMER_NAME),
+            code=None if own is None else own.code,
         )
+        if own is not None:
+            adopted(own.code.digest).write(folder / CODE_FOLDER)
         record.write(folder / FILE_NAME)
     return record
+
+
+def _outputs(transformer: Any, described: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(
+        output
+        for _, _, names in transformer.transformers_
+        for name in names
+        for output in described[name]["outputs"]
+    )
 
 
 def _described(

@@ -51,7 +51,7 @@ def render(record: Features) -> str:
         title=f"Features for {record.target}",
         kind="Features",
         status="plain",
-        verdict=f"{len(used):,} of {len(record.columns):,} columns become "
+        verdict=_own(record) + f"{len(used):,} of {len(record.columns):,} columns become "
         f"{len(record.outputs):,} features.",
         facts=(
             ("Target", record.target),
@@ -61,6 +61,11 @@ def render(record: Features) -> str:
         ),
         sections=sections,
     )
+
+
+def _own(record: Features) -> str:
+    """Return who makes the features, where it is not Penstock."""
+    return "" if record.code is None else f"By {record.code.transformer}: "
 
 
 def _used_table(used: list[FeatureColumn], *, rows: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.features import FeatureKind
 from penstock.records.spec import Spec
 
@@ -15,6 +16,15 @@ class FeaturesSpec(Spec):
         default_factory=dict,
         description="Kinds to use instead of the inferred: number, category, boolean, datetime, "
         "text, or drop to leave a column out",
+    )
+    transformer: ReferenceText = Field(
+        default="",
+        description="A function or class of the project's own, `package.module:name`, which "
+        "returns an unfitted scikit-learn transformer; it makes the features of all columns that "
+        "are not left out. See docs/own-code.md",
+    )
+    code: CodeSpec | None = Field(
+        default=None, description="Which code that is; filled in when a run is ordered"
     )
     rare_share: float = Field(
         default=0.002,

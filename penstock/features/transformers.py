@@ -188,6 +188,28 @@ def _rows_of(levels: Sequence[Any], *, others: bool, text: bool) -> list[Any]:
     return [*rows, stand_in(levels, text=text)]
 
 
+class Doubles(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Whatever the step before makes, as 64-bit floats.
+
+    Example:
+        >>> Doubles().fit_transform([[1, True]]).tolist()
+        [[1.0, 1.0]]
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803
+        """Learn nothing."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return that there is nothing to learn."""
+        return True
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Return the same numbers, dense, shape (rows, columns)."""
+        dense = X.toarray() if hasattr(X, "toarray") else X
+        return np.asarray(dense, dtype=np.float64)
+
+
 class DatetimeParts(_Stateless):
     """Times as the parts of their calendar (UTC), NaN where the time is missing.
 

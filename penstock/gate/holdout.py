@@ -185,7 +185,7 @@ def read_holdout(
 
 
 def _load(model: Path, *, baselines: Path | None) -> dict[str, LoadedModel]:
-    loaded = {CANDIDATE: models.load(model)}
+    loaded = {CANDIDATE: models.load(model, run_code=True)}
     if baselines is not None:
         folders = sorted(path.parent for path in baselines.glob(f"*/{FILE_NAME}"))
         if not folders:
@@ -194,7 +194,7 @@ def _load(model: Path, *, baselines: Path | None) -> dict[str, LoadedModel]:
                 where=str(baselines),
                 remedy="Give the baselines that the train step wrote.",
             )
-        loaded |= {folder.name: models.load(folder) for folder in folders}
+        loaded |= {folder.name: models.load(folder, run_code=True) for folder in folders}
     return loaded
 
 
@@ -205,7 +205,7 @@ def _join(
     if champion is None or champion.folder is None:
         return absent(champion)
     try:
-        found = models.load(champion.folder)
+        found = models.load(champion.folder, run_code=True)
     except (InputError, IntegrityError) as error:
         return ChampionStatus("unloadable", champion.uri, str(error))
     # A nameless one still counts, or the gate would not see it.

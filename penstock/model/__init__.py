@@ -9,6 +9,7 @@ from penstock.model.loading import copy_without_export as copy_without_export
 from penstock.model.loading import digest_of as digest_of
 from penstock.model.loading import export_digest_of as export_digest_of
 from penstock.model.loading import file_of as file_of
+from penstock.model.loading import is_trusted as is_trusted
 from penstock.model.loading import labels_of as labels_of
 from penstock.model.loading import load as load
 from penstock.model.loading import load_trusted as load_trusted

@@ -67,7 +67,7 @@ class BoostedTrees(BaseEstimator):  # type: ignore[misc]
         return self.width
 
     def fit(self, x: Any, y: Any) -> BoostedTrees:  # noqa: ARG002
-        """Refuse: a pipeline asks that its last step has this method.
+        """Refuse: a pipeline requires this method of its last step.
 
         Raises:
             TypeError: Always.

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import InputError, IntegrityError
-from penstock.records.model import FILE_NAME, Model
+from penstock.own_code import importing, libraries
+from penstock.own_code.sources import Sources
+from penstock.records.model import FILE_NAME, Model, OwnCode
+
+CODE_FOLDER = "code"
+"""Where a model folder holds the project's own code."""
+
+LOADER = "penstock.model.pyfunc"
+"""What MLflow loads a model by that has such code: the code is compared before it is run."""
 
 
 def model_file(folder: Path) -> Path:
@@ -49,7 +57,7 @@ def _check_flavors(flavors: dict[str, Any], name: str, *, where: str) -> None:
     expected: dict[str, dict[str, tuple[Any, ...]]] = {
         "sklearn": {"code": (None,)},
         "python_function": {
-            "loader_module": ("mlflow.sklearn",),
+            "loader_module": ("mlflow.sklearn", LOADER),
             "model_path": (None, name),
             # MLflow passes a path under this key to the loader, whatever `model_path` says.
             "data": (None, name),
@@ -72,6 +80,41 @@ def _check_flavors(flavors: dict[str, Any], name: str, *, where: str) -> None:
                     remedy="Save the model with mlflow.sklearn, as skops and without code of its "
                     "own.",
                 )
+
+
+def take_code(folder: Path, code: OwnCode, *, allowed: bool) -> None:
+    """Adopt the code that a model carries, so that its types can be imported.
+
+    Args:
+        folder: The model folder.
+        code: What the record says of it.
+        allowed: Whether the folder may run code: its digest was compared, or this run made it.
+
+    Raises:
+        IntegrityError: If not, if the files are not those that trained the model, or a library
+            that they import is not here.
+    """
+    where = str(folder / CODE_FOLDER)
+    if not allowed:
+        raise IntegrityError(
+            "the model brings code of its project, which would be run, and nothing says which "
+            "model is expected",
+            where=where,
+            remedy="Load it by its digest, as the registry has it: load(folder, "
+            "expected_digest=...).",
+        )
+    sources = Sources.read(folder / CODE_FOLDER)
+    if sources.digest != code.digest:
+        changed = sorted(sources.files.keys() ^ set(code.files))
+        raise IntegrityError(
+            f"the code has the digest {sources.digest}, and the one that trained the model "
+            f"{code.digest}" + (f" ({', '.join(changed)})" if changed else ""),
+            where=where,
+            remedy="A file was changed after the training: fetch the version again, or train "
+            "again.",
+        )
+    libraries.require(code.libraries, where=where)
+    importing.adopt(sources)
 
 
 def check_release(record: Model, *, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError
+from penstock.own_code.importing import is_own
 from penstock.records import export
 from penstock.records.model import FILE_NAME, Model
 
@@ -28,6 +29,7 @@ TRUSTED_TYPES = frozenset(
         "sklearn.model_selection._classification_threshold.FixedThresholdClassifier",
         "penstock.features.transformers.CommonLevels",
         "penstock.features.transformers.DatetimeParts",
+        "penstock.features.transformers.Doubles",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",
         "penstock.features.transformers.RawColumns",
@@ -92,7 +94,7 @@ class LoadedModel:
         return scoring_part(self.pipeline)
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return what the model says of every row of `frame`, as `frame()` made it.
+        """Return what the model predicts of every row of `frame`, as `frame()` made it.
 
         Binary: the probability of the positive class, shape (n,). Multiclass: probabilities in
         the order of `record.classes`, shape (n, k). Regression: the value, shape (n,).
@@ -252,21 +254,24 @@ def _threads() -> Any:
     return ThreadpoolController().select(user_api="openmp")
 
 
-def load(folder: Path, *, expected_digest: str = "") -> LoadedModel:
+def load(folder: Path, *, expected_digest: str = "", run_code: bool = False) -> LoadedModel:
     """Load a model folder after checking that it is whole, known and safe to load.
 
     Args:
         folder: An MLflow model folder with `penstock.json` in it.
         expected_digest: Digest that the folder must have, as a decision or a registry names it.
             It is compared before anything in the folder is loaded. Empty: not compared.
+        run_code: Whether a folder of which no digest is expected may bring code of the project's
+            own, which is run: True where a step of the same run made the folder.
 
     Raises:
         InputError: If the folder, its `MLmodel` or its `penstock.json` is absent or unreadable.
         IntegrityError: If the digest differs, the model holds a type that is not on the list, the
-            record does not fit the fitted pipeline, or it was trained with another minor release
-            of scikit-learn.
+            record does not fit the fitted pipeline, it was trained with another minor release
+            of scikit-learn, or its own code is not the one that trained it, needs a library that
+            is not here, or may not be run.
     """
-    from penstock.model.folder import check_fits, check_release, model_file
+    from penstock.model.folder import check_fits, check_release, model_file, take_code
 
     path = model_file(folder)
     digest = digest_of(folder)
@@ -277,15 +282,23 @@ def load(folder: Path, *, expected_digest: str = "") -> LoadedModel:
             remedy="The folder was altered or replaced: train and evaluate again.",
         )
     record = Model.read(folder / FILE_NAME)
-    _check_listed(record.trusted_types, where=str(folder / FILE_NAME))
+    code = "" if record.code is None else record.code.digest
+    _check_listed(record.trusted_types, where=str(folder / FILE_NAME), code=code)
     check_release(record, where=str(folder / FILE_NAME))
-    pipeline = load_trusted(path)
+    if record.code is not None:
+        take_code(folder, record.code, allowed=bool(expected_digest) or run_code)
+    pipeline = load_trusted(path, code=code)
     check_fits(record, pipeline, steps=STEPS, where=str(folder))
     return LoadedModel(record=record, digest=digest, pipeline=pipeline)
 
 
-def load_trusted(path: Path) -> Any:
+def load_trusted(path: Path, *, code: str = "") -> Any:
     """Return the object in a skops file, if every type in it is on the list.
+
+    Args:
+        path: The file.
+        code: Digest of code of the project's own, which was adopted: its types are trusted too.
+            Their names hold the digest, so no other code can stand in for them.
 
     Raises:
         InputError: If the file is absent.
@@ -303,7 +316,7 @@ def load_trusted(path: Path) -> Any:
         raise IntegrityError(
             f"not a readable skops file: {type(error).__name__}: {error!s:.200}", where=str(path)
         ) from error
-    _check_listed(foreign, where=str(path))
+    _check_listed(foreign, where=str(path), code=code)
     with warnings.catch_warnings():
         # Patch releases differ without harm; `check_release` has refused the others.
         warnings.simplefilter("ignore", InconsistentVersionWarning)
@@ -316,11 +329,22 @@ def load_trusted(path: Path) -> Any:
             ) from error
 
 
-def _check_listed(types: Sequence[str], *, where: str) -> None:
-    foreign = sorted(set(types) - TRUSTED_TYPES)
+def _check_listed(types: Sequence[str], *, where: str, code: str) -> None:
+    foreign = sorted(kind for kind in types if not is_trusted(kind, code=code))
     if foreign:
         raise IntegrityError(
             f"the model holds types that are not trusted: {', '.join(foreign)}",
             where=where,
-            remedy="Only types listed in penstock.model.TRUSTED_TYPES are loaded.",
+            remedy="Only types listed in penstock.model.TRUSTED_TYPES are loaded, and those of the "
+            "code that the model carries.",
         )
+
+
+def is_trusted(kind: str, *, code: str) -> bool:
+    """Return whether a type may be loaded.
+
+    Args:
+        kind: Its name, with its module.
+        code: Digest of the project's own code that was adopted; empty: there is none.
+    """
+    return kind in TRUSTED_TYPES or is_own(kind, code)

@@ -27,6 +27,7 @@ from penstock.monitoring.signals.signals import ROWS, Signal, Signals, bounded, 
 from penstock.monitoring.signals.volume import volume_signals
 from penstock.monitoring.signals.window import Blocks, Window, measure, measure_values
 from penstock.monitoring.store.collect import Watched
+from penstock.records.base import restored
 from penstock.records.baseline import Baseline
 from penstock.records.figures import AttributionShare, ColumnDistance, Detected, SignalFigure
 from penstock.records.monitoring import Known
@@ -65,7 +66,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Weighed:
-    """What the rows of a look said.
+    """What the rows of a look show.
 
     Attributes:
         state: The detector's memory after them, JSON-ready.
@@ -239,7 +240,7 @@ def _memory(
 ) -> tuple[detector.State, list[str]]:
     if memory is None:
         return detector.start(signals), []
-    state = detector.State.model_validate(memory)
+    state = restored(detector.State, memory, where="state.json: progress.detector")
     if state.signals != signals.digest:
         return detector.start(signals), [
             "The settings of the monitor or what is known of the version changed: what had been "

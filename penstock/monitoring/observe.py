@@ -13,6 +13,7 @@ from penstock.monitoring.signals.volume import Counted, Memory, count_rows
 from penstock.monitoring.store.answered import Answered
 from penstock.monitoring.store.collect import Watched, figures_since
 from penstock.monitoring.window_performance import times_of_rows, window_performance
+from penstock.records.base import restored
 from penstock.records.monitoring import Looked, MonitorState, Progress, Verdict
 
 
@@ -118,7 +119,8 @@ def observe(
 def _volume(
     before: Progress, rows: Captured, *, now: datetime, spec: MonitoringSpec, known: bool
 ) -> Counted:
-    memory = None if before.volume is None else Memory.model_validate(before.volume)
+    kept = before.volume
+    memory = None if kept is None else restored(Memory, kept, where="state.json: progress.volume")
     return count_rows(
         memory,
         times_of_rows(rows.table),
@@ -142,4 +144,4 @@ def _named(verdict: Verdict | None) -> set[str]:
 
 
 def _cursor(kept: dict[str, Any] | None) -> Cursor | None:
-    return None if kept is None else Cursor.model_validate(kept)
+    return None if kept is None else restored(Cursor, kept, where="state.json: progress.cursor")

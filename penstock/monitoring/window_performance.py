@@ -19,6 +19,7 @@ from penstock.monitoring.signals.bias import Bias, GroupRows
 from penstock.monitoring.signals.kpi import Kpi, window_value
 from penstock.monitoring.signals.window import INPUTS
 from penstock.monitoring.store.answered import Answered, keys_of
+from penstock.records.base import restored
 from penstock.records.baseline import Baseline, GroupColumn
 from penstock.records.estimate import Estimate
 from penstock.records.figures import DueLabels, Performance
@@ -77,7 +78,7 @@ def window_performance(
         taught: What labels had taught before.
     """
     baseline, metric = known.baseline, spec.performance.metric or known.baseline.metric
-    concept = Concept.model_validate(taught or {})
+    concept = restored(Concept, taught or {}, where="state.json: progress.concept")
     rows, scores = _scored(table, baseline)
     bias = Bias.of(baseline, inputs=inputs_of(table))
     codes, times = bias.codes(rows), times_of_rows(rows)
@@ -204,9 +205,9 @@ def _labelled(
         return None, None, [*notes, f"The labels cannot be used: {error}"]
     worth = kpi.of_labelled(joined.scores, truths) if kpi else None
     losses = None
-    # Labels of many hours may come at once, and in any order: their rows' times tell blocks.
+    # Labels of many hours may come at once, and in any order: their rows' times define blocks.
     order = np.argsort(joined.times, kind="stable")
-    told = GroupRows(
+    by_group = GroupRows(
         joined.scores[order],
         columns,
         joined.codes[order],
@@ -219,7 +220,7 @@ def _labelled(
             joined.times[order],
             None if worth is None else worth[order],
         )
-    return _Found(joined.scores, measured, worth, told), losses, notes
+    return _Found(joined.scores, measured, worth, by_group), losses, notes
 
 
 def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:

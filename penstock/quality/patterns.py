@@ -96,7 +96,7 @@ def _by_python(texts: pa.StringArray, pattern: str) -> pa.BooleanArray:
 
 
 def asked(texts: pa.StringArray, ask: Callable[[str], bool]) -> pa.BooleanArray:
-    """Return what Python says of each text, asked once of each different one; null where null."""
+    """Return the test of each text, run once for each different one; null where null."""
     coded = texts.dictionary_encode()
     found = np.array([ask(text) for text in coded.dictionary.to_pylist()], dtype=bool)
     return arrow.booleans(found).take(coded.indices)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.redaction import redact
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def explain(error: ValidationError) -> str:
@@ -40,6 +43,36 @@ def renamed(given: Any, **former: str) -> Any:
         return given
     present = {name: field for field, name in former.items() if field not in given}
     return {present.get(name, name): value for name, value in given.items()}
+
+
+def restored(kind: type[M], kept: Mapping[str, Any] | str, *, where: str) -> M:
+    """Return a value that a state or a note holds as plain fields.
+
+    Args:
+        kind: What it is of.
+        kept: Its fields, or the JSON of them.
+        where: What holds it, for errors.
+
+    Raises:
+        IntegrityError: If these are not its fields: another release of Penstock wrote them, or they
+            were altered.
+
+    Example:
+        >>> class Count(Value):
+        ...     rows: int
+        >>> restored(Count, {"rows": 3}, where="state.json")
+        Count(rows=3)
+    """
+    try:
+        if isinstance(kept, str):
+            return kind.model_validate_json(kept)
+        return kind.model_validate(kept)
+    except ValidationError as error:
+        raise IntegrityError(
+            f"what is kept there is not what this release of Penstock keeps: {explain(error)}",
+            where=where,
+            remedy="Go on with the release that wrote it, or move it away to begin anew.",
+        ) from error
 
 
 class Value(BaseModel):

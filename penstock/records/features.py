@@ -8,6 +8,7 @@ from pydantic import Field
 
 from penstock.records.base import Record
 from penstock.records.dataset import Column, Level
+from penstock.records.model import OwnCode
 
 FILE_NAME = "features.json"
 TRANSFORMER_NAME = "features.skops"
@@ -53,6 +54,11 @@ class Features(Record):
     columns: tuple[FeatureColumn, ...]
     outputs: tuple[str, ...]
     transformer: str = Field(description="Digest of features.skops")
+    code: OwnCode | None = Field(
+        default=None,
+        description="The project's own code that made the transformer, in the folder `code` beside "
+        "this file. None: it is Penstock's",
+    )
 
     def inputs(self) -> tuple[Column, ...]:
         """Return the raw columns that the transformer takes, in order."""

@@ -74,6 +74,20 @@ class Folds(Value):
         return f"Settings were compared on {self.number} folds, {how}{gap}."
 
 
+class OwnCode(Value):
+    """Code of the project's own that a model carries, in its folder `code`."""
+
+    digest: str = Field(description="Digest of the folder: of names and contents")
+    files: tuple[str, ...] = Field(description="Its files")
+    libraries: dict[str, str] = Field(
+        default_factory=dict, description="Installed libraries that it imports, by distribution"
+    )
+    estimator: str = Field(default="", description="What `training.estimator` names; empty: none")
+    transformer: str = Field(
+        default="", description="What `features.transformer` names; empty: none"
+    )
+
+
 class Model(Record):
     """`penstock.json` inside an MLflow model folder.
 
@@ -138,6 +152,10 @@ class Model(Record):
         "`training.carry_rows`",
     )
     mlflow_run: str = Field(default="", description="MLflow run that tracked the training")
+    code: OwnCode | None = Field(
+        default=None,
+        description="The project's own code without which it cannot be loaded. None: it needs none",
+    )
 
     @property
     def dataset_version(self) -> str:

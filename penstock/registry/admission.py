@@ -287,7 +287,7 @@ def _approval_spec_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
 
 
 def _approval_spec_of_kept(text: str, *, decided: str) -> ApprovalSpec:
-    raw = json.loads(text)
+    raw = _kept_policy(text)
     found = files.digest_of_text(files.canonical_json(raw))
     if found != decided:
         raise IntegrityError(
@@ -299,6 +299,17 @@ def _approval_spec_of_kept(text: str, *, decided: str) -> ApprovalSpec:
     return _approval(raw)
 
 
+def _kept_policy(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise IntegrityError(
+            f"the policy that was kept with the version is not JSON: {error}",
+            where="policy",
+            remedy="What was kept was edited: see penstock verify.",
+        ) from error
+
+
 def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
     if not found.approved:
@@ -308,7 +319,7 @@ def _require_people(version: Version, tags: Mapping[str, str], *, spec: Approval
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Refuse a rejected version. Its approvals need not be valid any more: they were once."""
     kept = _kept(version, tracking_uri=tracking_uri)
-    spec = _approval(json.loads(kept.get("policy.json", "{}")))
+    spec = _approval(_kept_policy(kept.get("policy.json", "{}")))
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
     if found.rejected:
         raise _not_approved(version, found.sentence)

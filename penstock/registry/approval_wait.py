@@ -71,7 +71,7 @@ def wait(
         f"penstock approve {registration.uri} --reason TEXT"
     )
     progress.say(asks)
-    told = False
+    notified = False
     while True:
         judged, given = _read(registry, registration, spec=spec)
         if judged is not None and (judged.approved or judged.rejected):
@@ -81,8 +81,8 @@ def wait(
             why = judged.sentence if judged else "The registry did not respond."
             sentence = f"It was not approved by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
             break
-        if not told:
-            told = True
+        if not notified:
+            notified = True
             tell(f"version {registration.version} is {asks}")
         left = (deadline - datetime.now(UTC)).total_seconds()
         time.sleep(max(0.0, min(pause, left)))
@@ -123,7 +123,17 @@ def _requested(registry: Tags, registration: Registration, *, run: str) -> datet
     if key not in tags:
         registry.set(key, datetime.now(UTC).isoformat())
         tags, _ = registry.read()
-    return datetime.fromisoformat(tags[key])
+    try:
+        requested = datetime.fromisoformat(tags[key])
+    except ValueError:
+        requested = None
+    if requested is None or requested.tzinfo is None:
+        raise IntegrityError(
+            f"the tag {key} says {tags[key]!r:.80}, which is no time with its offset",
+            where=registration.uri,
+            remedy="It was changed since the approval was requested: delete it, and run again.",
+        )
+    return requested
 
 
 def _read(

@@ -19,7 +19,7 @@ from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.explanation import Explanation
-from penstock.records.model import Model
+from penstock.records.model import Model, OwnCode
 from penstock.records.operations import Operations
 from penstock.records.quality import Validation
 from penstock.registry import _card_figures as figures
@@ -181,6 +181,7 @@ def _details(model: Model, stated: CardSpec, *, uri: str) -> Part:
     rows = [
         ["Version", uri or "not registered"],
         ["Kind of model", model.name],
+        *([["Own code", _own_code(model.code)]] if model.code is not None else []),
         ["Settings", settings or "none"],
         ["Task", model.task],
         ["Target", model.target],
@@ -196,6 +197,11 @@ def _details(model: Model, stated: CardSpec, *, uri: str) -> Part:
         ["License", stated.license or "not stated"],
     ]
     return Part("Model details", [Grid(["What", "Which"], rows)])
+
+
+def _own_code(code: OwnCode) -> str:
+    named = ", ".join(text for text in (code.estimator, code.transformer) if text)
+    return f"{named}; the model carries {len(code.files)} files"
 
 
 def _decision(decision: Decision | None) -> Part:
@@ -273,6 +279,7 @@ def _versions(
         ["Policy", decision.policy if decision else ""],
         ["Champion it was compared with", evaluation.champion if evaluation else ""],
         ["Training code (git commit)", model.commit],
+        *([["The project's own code", model.code.digest]] if model.code is not None else []),
         ["Seed", str(model.seed)],
         *([library, version] for library, version in sorted(model.libraries.items())),
     ]

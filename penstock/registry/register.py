@@ -256,6 +256,7 @@ def _tags(
         "target": record.target,
         "estimator": record.name,
         "commit": record.commit,
+        "code": "" if record.code is None else record.code.digest,
         "threshold": "" if record.threshold is None else repr(record.threshold),
     }
     fixed = known.keys() - {"commit"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from penstock.common import progress
 from penstock.errors import InputError, ServiceError
+from penstock.records.base import restored
 from penstock.records.rollout import Rollout
 from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, rollback_target
@@ -89,7 +90,7 @@ def approve(target: Target) -> str:
     """
     journal = _unfinished(target)
     here = journal.rollout.last
-    plan = CanarySpec.model_validate(journal.rollout.plan)
+    plan = restored(CanarySpec, journal.rollout.plan, where=f"rollout {journal.name}: plan")
     if here.phase != "step" or not plan.steps[here.step].hold:
         raise InputError(
             f"the rollout of version {journal.rollout.candidate} is at {here.phase} and waits for "

@@ -171,7 +171,7 @@ class Controller:
         except LeaseLostError:
             raise
         except ServiceError:
-            # A registry that is away for a moment says nothing; the next move waits for its word.
+            # A registry that is away for a moment is no answer; the next move waits for one.
             return None
         except PenstockError as error:
             return Move("rollback", f"It may not serve any more. {error}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from penstock.data import sample
 from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.base import restored
 from penstock.records.experiment import ExperimentOrder, ended_by_reading
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
@@ -68,7 +69,7 @@ def go_on(
         router=target.router,
         journal=journal,
         release=release,
-        plan=CanarySpec.model_validate(rollout.plan),
+        plan=restored(CanarySpec, rollout.plan, where=f"rollout {rollout.identity}: plan"),
         task=Model.read(release.folder / FILE_NAME).task,
         actions=actions_of(journal, order),
         prove=_prover(target.router, order, release, rows=spec.smoke_rows),
@@ -309,7 +310,7 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
 def _traffic(
     router: Router, journal: Journal, order: Order | ReturnOrder, *, folder: Path
 ) -> AbstractContextManager[object]:
-    plan = CanarySpec.model_validate(journal.rollout.plan)
+    plan = restored(CanarySpec, journal.rollout.plan, where=f"rollout {journal.name}: plan")
     if isinstance(order, ReturnOrder) or plan.traffic.source == "live" or journal.rollout.direct:
         return contextlib.nullcontext()
     sample = parity_check.sample_rows(Path(order.holdout), rows=REPLAYED_ROWS)

@@ -20,11 +20,10 @@ from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
 from penstock.scoring.run import Loaded, Run
 from penstock.scoring.source import Source
+from penstock.scoring.spec import PART_ROWS
 from penstock.scoring.sql_destination import SqlDestination, is_database
 from penstock.scoring.version import UNAPPROVED, recorded, resolve
 from penstock.serving.columns import UnseenPolicy
-
-PART_ROWS = 500_000
 
 
 @dataclass(frozen=True)

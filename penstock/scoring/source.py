@@ -91,6 +91,7 @@ class Source:
         self._names = [column.name for column in record.columns]
         self._keep = tuple(keep)
         self._notes: list[str] = []
+        self._settings = self._as_trained()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,10 +107,10 @@ class Source:
             ServiceError: If a store or database does not answer.
         """
         with opened(self._spec, beside=beside) as make:
-            reader = make(self._settings())
+            reader = make(self._settings)
             yield lambda: self._all(reader)
 
-    def _settings(self) -> SourceSpec:
+    def _as_trained(self) -> SourceSpec:
         """Return the source as the model's texts were read, where it does not say otherwise."""
         names = list(dict.fromkeys([*self._names, *self._keep]))
         given = self._spec.model_dump(exclude_unset=True)
@@ -162,7 +163,7 @@ class Source:
         self, block: CsvBlock, plans: Mapping[str, Plan], columns: Sequence[ColumnReader]
     ) -> Rows:
         # Arrow's own parser takes " 8" for 8, also where white space counts.
-        if self._settings().strip:
+        if self._settings.strip:
             with contextlib.suppress(TypeMismatch):
                 batch = block.typed(plans)
                 found = [

@@ -10,6 +10,9 @@ from penstock.data.spec import SourceSpec
 from penstock.records.scores import OnError
 from penstock.records.spec import Spec
 
+PART_ROWS = 500_000
+"""Rows of the source in a part, where it is not said."""
+
 
 class ScoringSpec(Spec):
     """What is scored by `penstock compile --score` and `schedule create --score`, and where to."""
@@ -42,7 +45,7 @@ class ScoringSpec(Spec):
     explain: bool = Field(
         default=False, description="Add what each column contributed to the score; slow"
     )
-    part_rows: int = Field(default=500_000, ge=1, description="Rows of the source in a part")
+    part_rows: int = Field(default=PART_ROWS, ge=1, description="Rows of the source in a part")
     capture: str = Field(
         default="", description="Where rows are captured for the monitor; empty: none are"
     )

@@ -52,15 +52,11 @@ class SqlDestination:
         self._columns: tuple[Column, ...] = ()
         with self._errors():
             self._session = connect(resolve(address, where="--out"), where=self._where)
-        with self._transaction():
-            self._session.execute(
-                f"CREATE TABLE IF NOT EXISTS {_RUNS} "
-                "(run TEXT PRIMARY KEY, plan TEXT NOT NULL, record TEXT)"
-            )
-            self._session.execute(
-                f"CREATE TABLE IF NOT EXISTS {_PARTS} (run TEXT NOT NULL, part BIGINT NOT NULL, "
-                "note TEXT NOT NULL, PRIMARY KEY (run, part))"
-            )
+        try:
+            self._make_notes()
+        except BaseException:
+            self._session.close()
+            raise
 
     def whole(self) -> Scores | None:
         """See `Destination`."""
@@ -96,7 +92,8 @@ class SqlDestination:
         with self._transaction():
             for table, made in ((self._table, self._columns), (f"{self._table}_refused", refused)):
                 self._session.execute(self._definition(table, made))
-        there = self._session.columns(self._table)
+        with self._errors():
+            there = self._session.columns(self._table)
         names = [column.name for column in self._columns]
         if sorted(there) != sorted(names):
             raise InputError(
@@ -122,7 +119,11 @@ class SqlDestination:
             for (note,) in self._rows(query, self._run)
         ]
         if [part.number for part in found] != list(range(len(found))):
-            raise IntegrityError(f"a note of the run {self._run!r} is gone", where=self._where)
+            raise IntegrityError(
+                f"a note of the run {self._run!r} is gone",
+                where=f"{self._where}: {_PARTS}",
+                remedy="Its notes were changed: score again as another run.",
+            )
         expected = sum(part.scored for part in found)
         if expected:
             query = f"SELECT count(*) FROM {quoted(self._table)} WHERE {RUN} = {{}}"  # noqa: S608
@@ -175,6 +176,17 @@ class SqlDestination:
     def close(self) -> None:
         """Let the database go."""
         self._session.close()
+
+    def _make_notes(self) -> None:
+        with self._transaction():
+            self._session.execute(
+                f"CREATE TABLE IF NOT EXISTS {_RUNS} "
+                "(run TEXT PRIMARY KEY, plan TEXT NOT NULL, record TEXT)"
+            )
+            self._session.execute(
+                f"CREATE TABLE IF NOT EXISTS {_PARTS} (run TEXT NOT NULL, part BIGINT NOT NULL, "
+                "note TEXT NOT NULL, PRIMARY KEY (run, part))"
+            )
 
     def _noted(self) -> tuple[str, str]:
         """Return the plan and the record of the run, empty where there is none."""

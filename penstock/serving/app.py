@@ -6,23 +6,19 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import penstock
 from penstock.serving import cloudevents, feedback, openapi, request_body, responses
+from penstock.serving.asgi import Receive, Scope, Send, lifespan
 from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.request_body import Budget, Share
 from penstock.serving.request_errors import RequestError, parse_object
 from penstock.serving.request_log import Headers, RequestContext, RequestLog
 from penstock.serving.service import Protocol, Service
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _EXPLANATIONS_WAITING = 8
 _JSON = b"application/json"
@@ -118,7 +114,7 @@ class InferenceApp:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
@@ -312,14 +308,6 @@ class InferenceApp:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 def _header(text: str) -> bytes:

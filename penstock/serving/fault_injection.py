@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from penstock.records.model import Model
-    from penstock.serving.app import App, Receive, Scope, Send
+    from penstock.serving.asgi import App, Receive, Scope, Send
     from penstock.serving.prediction import Scorer
     from penstock.serving.request_log import RequestLog
     from penstock.serving.service import Service

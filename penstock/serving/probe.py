@@ -108,7 +108,7 @@ def _ask(server: TemporaryServer, model: Path, *, holdout: Path, requests: int) 
     )
     from penstock.serving.prediction import Prediction, prediction_of
 
-    loaded = models.load(model)
+    loaded = models.load(model, run_code=True)
     names = [column.name for column in loaded.record.columns]
     sample = sample_rows(holdout, rows=requests)
     scores = loaded.scores_of(columns_of(sample, loaded.record.columns))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
+from penstock.serving.asgi import Receive
 from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.request_errors import RequestError
 
@@ -97,7 +97,7 @@ class Share:
 
 async def receive(
     headers: Mapping[bytes, bytes],
-    receive: Callable[[], Awaitable[dict[str, Any]]],
+    receive: Receive,
     share: Share,
     *,
     limit: int,

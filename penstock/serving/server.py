@@ -26,7 +26,7 @@ from penstock.serving.connection_limits import (
 if TYPE_CHECKING:
     import socket
 
-    from penstock.serving.app import Receive, Scope, Send
+    from penstock.serving.asgi import Receive, Scope, Send
     from penstock.serving.service import Limits
 
 LEAVE_SECONDS = 0.5

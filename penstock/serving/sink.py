@@ -6,7 +6,7 @@ counted where it cannot follow.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from penstock.captures.files import Bounds
 from penstock.captures.segments import CapturedModel
 from penstock.serving import request_body, responses
+from penstock.serving.asgi import Receive, Scope, Send, lifespan
 from penstock.serving.capture import Capture
 from penstock.serving.cloudevents import STRUCTURED
 from penstock.serving.logged_events import Event, Pairs, event_of, rows_of
@@ -83,19 +84,11 @@ class Sink:
             sample=settings.sample,
         )
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's event stream, as ASGI has it."""
         if scope["type"] == "lifespan":
-            while True:
-                message = await receive()
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
+            await lifespan(receive, send)
+            return
         headers = dict(scope["headers"])
         content: Sequence[tuple[bytes, bytes]] = _JSON
         try:

@@ -47,7 +47,7 @@ def rebuild_constant(model: Path, *, output: Path) -> Path | None:
         InputError: If the folder cannot be read.
         IntegrityError: If the model is not whole or not trusted.
     """
-    loaded = models.load(model)
+    loaded = models.load(model, run_code=True)
     record = loaded.record
     weights = _weights(model, record)
     if weights is None:

@@ -18,6 +18,7 @@ from penstock.training.feature_columns import PIECE
 from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
+from penstock.training.own_estimator import reported_of
 from penstock.training.preparing import prepare, prepared
 from penstock.training.stopping import growing_rows, stopping_rows
 
@@ -194,8 +195,11 @@ class CrossValidation:
         rows = self.folds[fold]
         x, held_out = self._given(estimator, fold, family=family)
         model = clone(estimator)
-        fitted, rounds = self._fitted(model[-1] if _has_steps(model) else model, x, rows)
-        predictions = self._predictions(fitted, held_out)
+        # The steps before a linear model are fitted once for all settings.
+        last = model[-1] if self._form(estimator, family) == "scaled" else model
+        with reported_of(family, f"fitting it on fold {fold + 1}"):
+            fitted, rounds = self._fitted(last, x, rows)
+            predictions = self._predictions(fitted, held_out)
         given = predictions
         if self.metric.needs == "labels":
             codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
@@ -239,14 +243,17 @@ class CrossValidation:
 
     def _given(self, estimator: Any, fold: int, *, family: str) -> Given:
         """Return the features of a fold in the form that a family takes."""
-        form = estimators.form(family)
-        if form == "scaled" and not _has_steps(estimator):
-            form = "float64"
+        form = self._form(estimator, family)
         with self._making:
             if (fold, form) not in self._matrices:
                 self._make_room(fold)
                 self._matrices[fold, form] = self._made(estimator, fold, form)
             return self._matrices[fold, form]
+
+    def _form(self, estimator: Any, family: str) -> estimators.Form:
+        """Return the form of the features: a linear model in one piece takes them as they are."""
+        form = estimators.form(family)
+        return "float64" if form == "scaled" and not _has_steps(estimator) else form
 
     def _make_room(self, fold: int) -> None:
         """Drop matrices that are too many to be held beside one more of a fold."""

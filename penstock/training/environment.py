@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -42,9 +43,14 @@ def libraries(family: str = "") -> dict[str, str]:
     return {"python": platform.python_version(), **installed}
 
 
-def requirements() -> list[str]:
-    """Return what MLflow writes down as needed for loading the model, pinned to the installed."""
-    return [f"{name}=={_version(name)}" for name in ("mlflow", *_SERVED)]
+def requirements(others: Iterable[str] = ()) -> list[str]:
+    """Return what MLflow writes down as needed for loading the model, pinned to the installed.
+
+    Args:
+        others: Distributions that code of the project's own imports.
+    """
+    names = dict.fromkeys(("mlflow", *_SERVED, *others))
+    return [f"{name}=={_version(name)}" for name in names]
 
 
 def image() -> str:

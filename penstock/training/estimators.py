@@ -16,6 +16,8 @@ from penstock.training.spec import PARAMETERS, CandidateName, EarlyStoppingSpec,
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+    from penstock.training.own_estimator import OwnEstimator
+
 TREES = 100
 """Trees of a forest."""
 
@@ -38,6 +40,7 @@ SIMPLEST_FIRST: tuple[CandidateName, ...] = (
     "xgboost",
     "extra_trees",
     "random_forest",
+    "own",
 )
 """Of two families that score the same the one named first wins: a smaller and faster model."""
 
@@ -58,7 +61,13 @@ class Family:
 Overrides = Mapping[CandidateName, Mapping[str, Searched]]
 
 
-def family(name: CandidateName, *, task: Task, search: Overrides | None = None) -> Family:
+def family(
+    name: CandidateName,
+    *,
+    task: Task,
+    search: Overrides | None = None,
+    own: OwnEstimator | None = None,
+) -> Family:
     """Return a family's defaults and search space for a task. docs/training.md has them all.
 
     Args:
@@ -66,12 +75,16 @@ def family(name: CandidateName, *, task: Task, search: Overrides | None = None) 
         task: What is predicted.
         search: What a project file searches instead, `training.search`. Its first trial has the
             default where that is in the range, and what is nearest to it otherwise.
+        own: The estimator of the family `own`.
 
     Raises:
         InputError: If the family has another parameter for this task.
     """
-    known = _FAMILIES[name](task)
     changed = dict((search or {}).get(name, {}))
+    if name == "own":
+        assert own is not None, "the family `own` has an estimator"
+        return _first_of(own.space(changed), own.parameters)
+    known = _FAMILIES[name](task)
     if name == "linear" and changed.keys() - known.space.keys():
         (other,) = known.space
         raise InputError(
@@ -86,17 +99,19 @@ def family(name: CandidateName, *, task: Task, search: Overrides | None = None) 
             for parameter, searched in changed.items()
         },
     }
-    first = {**dict.fromkeys(space), **known.defaults}
-    return Family({key: spaces.nearest(space[key], value) for key, value in first.items()}, space)
+    return _first_of(space, known.defaults)
 
 
-def suggest(
-    trial: Trial, name: CandidateName, *, task: Task, search: Overrides | None = None
-) -> dict[str, Any]:
+def _first_of(space: Mapping[str, Space], defaults: Mapping[str, Any]) -> Family:
+    """Return a space with the setting that its search begins with."""
+    return Family({key: spaces.nearest(space[key], defaults.get(key)) for key in space}, space)
+
+
+def suggest(trial: Trial, name: CandidateName, space: Mapping[str, Space]) -> dict[str, Any]:
     """Let Optuna choose a setting of a family."""
     return {
-        parameter: spaces.suggest(trial, f"{name}.{parameter}", space)
-        for parameter, space in family(name, task=task, search=search).space.items()
+        parameter: spaces.suggest(trial, f"{name}.{parameter}", one)
+        for parameter, one in space.items()
     }
 
 
@@ -123,11 +138,8 @@ def _features(share: object, width: int) -> int:
     return max(1, int(float(str(share)) * width))
 
 
-def default_trial(
-    name: CandidateName, *, task: Task, search: Overrides | None = None
-) -> dict[str, Any]:
+def default_trial(name: CandidateName, known: Family) -> dict[str, Any]:
     """Return a family's default setting as Optuna would have to propose it for `suggest`."""
-    known = family(name, task=task, search=search)
     return {
         f"{name}.{parameter}": spaces.as_proposed(space, known.defaults[parameter])
         for parameter, space in known.space.items()
@@ -154,6 +166,7 @@ def build(
     class_weight: ClassWeight = "none",
     most_leaves: int | None = None,
     early_stopping: EarlyStoppingSpec | None = None,
+    own: OwnEstimator | None = None,
 ) -> Any:
     """Return an unfitted estimator that takes features with NaN where a number is missing.
 
@@ -165,10 +178,14 @@ def build(
         class_weight: Classification: `balanced` weighs rows by the rarity of their class.
         most_leaves: What `most_leaves` returns for the rows and classes.
         early_stopping: Of `xgboost` and `lightgbm`, where the setting has no `n_estimators`.
+        own: The estimator of the family `own`.
 
     Raises:
         MissingLibraryError: If the family's library is not installed.
     """
+    if name == "own":
+        assert own is not None, "the family `own` has an estimator"
+        return own.build(parameters, seed=seed, class_weight=class_weight)
     if name in ("xgboost", "lightgbm"):
         return _learner(
             name, task, parameters, seed, class_weight, early_stopping or EarlyStoppingSpec()

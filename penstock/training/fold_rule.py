@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
 from penstock.records.dataset import Dataset, Split
-from penstock.records.model import FoldKind, Task
+from penstock.records.model import FoldKind, Folds, Task
 from penstock.training.spec import FoldsSpec
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class FoldRule:
             return rows
         early = self.values[rows] <= self.values[scored].min() - self.gap
         return np.asarray(rows[early])
+
+    def recorded(self, number: int) -> Folds:
+        """Return what a model's record says of so many folds."""
+        return Folds(number=number, kind=self.kind, column=self.column, gap=self.gap_text)
 
 
 def fold_rule(

@@ -15,6 +15,7 @@ from penstock.data.task import complete_target, resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted
+from penstock.model.folder import take_code
 from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task, TrainingSample
@@ -22,6 +23,7 @@ from penstock.training import estimators
 from penstock.training.feature_columns import FeatureColumns, read_columns
 from penstock.training.fold_rule import FoldRule, column_of, fold_rule
 from penstock.training.monotonic import directions
+from penstock.training.own_features import read_own
 from penstock.training.spec import Direction, FoldsSpec
 from penstock.training.weights import read_weights
 
@@ -213,7 +215,7 @@ def read_problem(
         features=record,
         transformer=transformer,
         folder=train,
-        columns=read_columns(train, transformer, record.inputs(), chosen),
+        columns=_columns(train, transformer, record, rows=dataset.rows, chosen=chosen),
         y=y,
         truth=truth,
         classes=classes,
@@ -234,6 +236,14 @@ def read_problem(
             monotonic or {}, features=record, task=resolved, classes=classes, positive=scored
         ),
     )
+
+
+def _columns(
+    train: Path, transformer: Any, record: Features, *, rows: int, chosen: np.ndarray | None
+) -> FeatureColumns:
+    if record.code is not None:
+        return read_own(train, transformer, record.inputs(), rows=rows, chosen=chosen)
+    return read_columns(train, transformer, record.inputs(), chosen)
 
 
 def _task(dataset: Dataset, *, target: str, task: str, split: Split | None) -> Task:
@@ -285,7 +295,10 @@ def _read_features(folder: Path, *, dataset: Dataset, target: str) -> tuple[Feat
             where=str(path),
             remedy="It was altered after it was fitted: fit the features again.",
         )
-    transformer = load_trusted(path)
+    if record.code is not None:
+        # Made by a step of this run.
+        take_code(folder, record.code, allowed=True)
+    transformer = load_trusted(path, code="" if record.code is None else record.code.digest)
     fitted = [str(name) for name in transformer.feature_names_in_]
     if fitted != [column.name for column in record.inputs()]:
         raise IntegrityError(

@@ -42,6 +42,12 @@ def directions(
             where="training.monotonic",
             remedy="Leave it out, or predict two classes or a number.",
         )
+    if features.code is not None:
+        raise InputError(
+            "which column a feature comes from is not known of the project's own transformer",
+            where="training.monotonic",
+            remedy="Leave it out, or leave out features.transformer.",
+        )
     sign = -1 if task == "binary" and positive == classes[0] else 1
     known = {column.name: column for column in features.columns}
     found = {}

@@ -84,7 +84,7 @@ def plan_of(
     """
     estimators.check_installed(spec.candidates)
     _refuse_large_target(problem, spec)
-    check_families(spec.candidates, spec.monotonic)
+    check_families(spec.families, spec.monotonic)
     if spec.monotonic and spec.trials < 2:
         raise InputError(
             "the first trial is the linear model, which keeps no monotonic constraint",

@@ -30,6 +30,7 @@ _NAMES = {
     "xgboost": "XGBoost",
     "extra_trees": "Extra trees",
     "random_forest": "Random forest",
+    "own": "The project's own",
 }
 
 

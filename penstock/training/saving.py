@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.model import BACKGROUND_NAME, STEPS, TRUSTED_TYPES
+from penstock.model.folder import CODE_FOLDER, LOADER
+from penstock.own_code.importing import adopted, is_own
 from penstock.records.dataset import Column, ColumnType
 from penstock.records.model import FILE_NAME, Level, Model, Task
 from penstock.training import environment
@@ -109,6 +111,7 @@ def save_model(
     from skops.io import get_untrusted_types
 
     pipeline = pipeline_of(record, transformer, estimator)
+    code = "" if record.code is None else record.code.digest
     with warnings.catch_warnings():
         # MLflow's warning about its own type hints, given when it imports its pyfunc flavour.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
@@ -116,12 +119,16 @@ def save_model(
             pipeline,
             str(folder),
             serialization_format="skops",
-            skops_trusted_types=sorted(TRUSTED_TYPES),
+            skops_trusted_types=sorted(TRUSTED_TYPES | _own_types(pipeline, code)),
             # Inferring them would import and run the model in another process: 9 seconds.
-            pip_requirements=environment.requirements(),
+            pip_requirements=environment.requirements(
+                () if record.code is None else record.code.libraries
+            ),
             signature=_signature(record.columns, pipeline, task=record.task),
             input_example=carried.first if record.carries_rows else None,
         )
+    if code:
+        write_code(folder, code)
     found = get_untrusted_types(file=folder / "model.skops")
     levels = record.levels
     if levels is None:
@@ -163,6 +170,29 @@ def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
         decided.estimator_ = estimator
         estimator = decided
     return Pipeline(list(zip(STEPS, (columns, transformer, estimator), strict=True)))
+
+
+def _own_types(pipeline: Any, code: str) -> set[str]:
+    """Return the types of the project's own code that a pipeline holds."""
+    from skops.io import dumps, get_untrusted_types
+
+    if not code:
+        return set()
+    return {kind for kind in get_untrusted_types(data=dumps(pipeline)) if is_own(kind, code)}
+
+
+def write_code(folder: Path, digest: str) -> None:
+    """Put the project's own code, which this process runs, into a model folder.
+
+    MLflow's flavour for Python then goes through our loader, which compares the digest: by MLflow's
+    own way the code would be imported unseen, and its bytecode be left in the folder.
+    """
+    from mlflow.models import Model as Described
+
+    adopted(digest).write(folder / CODE_FOLDER)
+    described = Described.load(str(folder))
+    described.flavors["python_function"]["loader_module"] = LOADER
+    described.save(str(folder / "MLmodel"))
 
 
 def _background(spread: pd.DataFrame, columns: Sequence[Column]) -> dict[str, list[Any]]:

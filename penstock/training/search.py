@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from penstock.metrics import Metric
-from penstock.records.model import Task
 from penstock.training import estimators, racing
 from penstock.training.crossval import (
     Attempt,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.samplers import BaseSampler
     from optuna.trial import Trial
+
+    from penstock.training.own_estimator import OwnEstimator
 
 BATCH = 4
 """Settings proposed and scored side by side. Fixed, so that the number of cores, which decides how
@@ -65,6 +66,7 @@ def run_search(
     spec: TrainingSpec,
     first: Evaluated,
     done: Callable[[Attempt], None],
+    own: OwnEstimator | None = None,
 ) -> Search:
     """Search all families, each starting from its default setting, then where TPE expects gain.
 
@@ -79,6 +81,7 @@ def run_search(
         spec: Families, most trials, patience, seed.
         first: The linear family's default, already scored as a baseline; the first trial.
         done: Called with each attempt as it ends.
+        own: The estimator of the family `own`, where it is tried.
 
     Returns:
         Every attempt, the best (of equally good ones the simpler, then the earlier), and why the
@@ -87,10 +90,9 @@ def run_search(
     Raises:
         InputError: If the metric is not a number for some setting.
     """
-    # The linear family is always tried, and each family once.
-    families: tuple[CandidateName, ...] = tuple(dict.fromkeys(("linear", *spec.candidates)))
+    families = spec.families
     with _quiet_optuna(), _workers() as workers:
-        searching = _Searching(validation, families=families, spec=spec, workers=workers, done=done)
+        searching = _Searching(validation, spec=spec, workers=workers, done=done, own=own)
         searching.replay(first)
         # The defaults come first: no family is dismissed before it had its say.
         ended = searching.until(min(spec.trials, len(families)), patience=None)
@@ -116,10 +118,10 @@ class _Searching:
         self,
         validation: CrossValidation,
         *,
-        families: tuple[CandidateName, ...],
         spec: TrainingSpec,
         workers: ThreadPoolExecutor,
         done: Callable[[Attempt], None],
+        own: OwnEstimator | None,
     ) -> None:
         self.attempts: list[Attempt] = []
         self.idle = 0
@@ -128,11 +130,16 @@ class _Searching:
         self._widths = [fold.features.width for fold in validation.folds]
         self._metric: Metric = validation.metric
         self._spec = spec
-        self._families = families
+        self._own = own
+        task = validation.problem.task
+        self._families = {
+            name: estimators.family(name, task=task, search=spec.search, own=own)
+            for name in spec.families
+        }
         self._workers = workers
         self._done = done
-        self._samplers = _samplers(families, spec=spec)
-        self._study = _study(families, task=validation.problem.task, spec=spec)
+        self._samplers = _samplers(len(self._families), spec=spec)
+        self._study = _study(self._families)
 
     def replay(self, first: Evaluated) -> None:
         """Tell Optuna of the linear default, which has been scored as a baseline."""
@@ -200,10 +207,8 @@ class _Searching:
         for sampler in self._samplers:
             self._study.sampler = sampler
             trial = self._study.ask()
-            name = trial.suggest_categorical("family", self._families)
-            parameters = estimators.suggest(
-                trial, name, task=self._validation.problem.task, search=self._spec.search
-            )
+            name = trial.suggest_categorical("family", tuple(self._families))
+            parameters = estimators.suggest(trial, name, self._families[name].space)
             setting = (name, *estimators.distinct(parameters, widths=self._widths))
             # What cannot win is tried once, as a baseline.
             if setting not in self._tried and not (self._tried and self._is_barred(name)):
@@ -222,6 +227,7 @@ class _Searching:
             class_weight=self._spec.class_weight,
             most_leaves=self._validation.problem.most_leaves,
             early_stopping=self._spec.early_stopping,
+            own=self._own,
         )
         number = len(self._tried)
         return Running(estimator, number=number, family=name, parameters=parameters)
@@ -269,21 +275,21 @@ class _Searching:
         self._done(attempt)
 
 
-def _samplers(families: tuple[CandidateName, ...], *, spec: TrainingSpec) -> list[BaseSampler]:
+def _samplers(families: int, *, spec: TrainingSpec) -> list[BaseSampler]:
     """Return who proposes, in turn, until a setting is new."""
     from optuna.samplers import RandomSampler, TPESampler
 
     # One batch at random after the defaults: more would try what TPE knows to be hopeless.
-    tpe = TPESampler(seed=spec.seed, n_startup_trials=len(families) + BATCH)
+    tpe = TPESampler(seed=spec.seed, n_startup_trials=families + BATCH)
     return [tpe] * PROPOSALS + [RandomSampler(seed=spec.seed)] * DRAWS
 
 
-def _study(families: tuple[CandidateName, ...], *, task: Task, spec: TrainingSpec) -> Study:
+def _study(families: Mapping[CandidateName, estimators.Family]) -> Study:
     import optuna
 
     study = optuna.create_study(direction="maximize")
-    for name in families:
-        first = estimators.default_trial(name, task=task, search=spec.search)
+    for name, known in families.items():
+        first = estimators.default_trial(name, known)
         study.enqueue_trial({"family": name, **first})
     return study
 

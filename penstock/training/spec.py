@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.spec import Spec
 
 CandidateName = Literal[
-    "linear", "hist_gradient_boosting", "random_forest", "extra_trees", "xgboost", "lightgbm"
+    "linear", "hist_gradient_boosting", "random_forest", "extra_trees", "xgboost", "lightgbm", "own"
 ]
 
 _FOREST = {"n_estimators": True, "max_depth": True, "max_features": False, "min_samples_leaf": True}
@@ -40,7 +41,8 @@ PARAMETERS: Mapping[CandidateName, Mapping[str, bool]] = {
         ),
     },
 }
-"""By family, the parameters that a project file may search, and whether each is a whole number."""
+"""By family, the parameters that a project file may search, and whether each is a whole number.
+Those of `own` are known once its code is there."""
 
 
 Direction = Literal["increasing", "decreasing"]
@@ -121,7 +123,17 @@ class TrainingSpec(Spec):
         min_length=1,
         description="Families to search: linear (logistic regression or ridge), "
         "hist_gradient_boosting, random_forest, extra_trees; xgboost and lightgbm, which need the "
-        "extra `boosting`. The linear one is always tried",
+        "extra `boosting`. The linear one is always tried, and so is `own` where there is an "
+        "`estimator`",
+    )
+    estimator: ReferenceText = Field(
+        default="",
+        description="A function or class of the project's own, `package.module:name`, which "
+        "returns an unfitted scikit-learn estimator; the package lies beside this file. It is the "
+        "family `own`. See docs/own-code.md",
+    )
+    code: CodeSpec | None = Field(
+        default=None, description="Which code that is; filled in when a run is ordered"
     )
     search: dict[CandidateName, dict[str, Searched]] = Field(
         default_factory=dict,
@@ -197,6 +209,8 @@ class TrainingSpec(Spec):
     @classmethod
     def _searches_what_there_is(cls, search: Any) -> Any:
         for family, parameters in search.items():
+            if family == "own":
+                continue
             known = PARAMETERS[family]
             for name, searched in parameters.items():
                 if name not in known:
@@ -209,6 +223,18 @@ class TrainingSpec(Spec):
                 if known[name] and not all(_is_whole(value) for value in _numbers(searched)):
                     raise ValueError(f"{family}.{name} takes whole numbers, not {searched!r}")
         return search
+
+    @model_validator(mode="after")
+    def _names_its_own(self) -> TrainingSpec:
+        if not self.estimator and ("own" in self.candidates or "own" in self.search):
+            raise ValueError("own is the family of training.estimator, which is not given")
+        return self
+
+    @property
+    def families(self) -> tuple[CandidateName, ...]:
+        """Every family that is tried: the linear one always, an own one where there is one."""
+        own: tuple[CandidateName, ...] = ("own",) if self.estimator else ()
+        return tuple(dict.fromkeys(("linear", *self.candidates, *own)))
 
 
 def _numbers(searched: Searched) -> tuple[Any, ...]:

@@ -12,8 +12,8 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Folds, Model
-from penstock.training import environment, estimators
+from penstock.records.model import Model, OwnCode
+from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
@@ -21,6 +21,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
@@ -96,6 +97,7 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
+    own = own_estimator(spec, task=problem.task, features=problem.features.code)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -108,9 +110,11 @@ def train(
     ):
         # A linear model that stopped early is scored as it is, like any other setting.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        if own is not None:
+            own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
+        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
             problem,
@@ -147,8 +151,16 @@ class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        spec: TrainingSpec,
+        tracker: Tracker,
+        run_id: str,
+        own: OwnEstimator | None,
     ) -> None:
+        self._own = own
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -163,7 +175,13 @@ class _Training:
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
-        search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        search = run_search(
+            self._validation,
+            spec=self._spec,
+            first=linear,
+            done=self._log_attempt,
+            own=self._own,
+        )
         self._validation.forget()
         best = search.best
         threshold, reached = self._threshold(best)
@@ -175,6 +193,7 @@ class _Training:
             class_weight=self._spec.class_weight,
             most_leaves=self._problem.most_leaves,
             early_stopping=self._spec.early_stopping,
+            own=self._own,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -284,7 +303,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=self._folds(),
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -300,6 +319,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
+            code=self._code(attempt.family),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -310,7 +330,10 @@ class _Training:
             fitted, booster = grown.model(x), grown.booster.file()
         else:
             form = estimators.form(attempt.family)
-            fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
+            with reported_of(attempt.family, "fitting it on all rows"):
+                fitted = fit_whole(
+                    estimator, features, problem.y, form=form, weights=problem.weights
+                )
         return save_model(
             folder,
             transformer=problem.transformer,
@@ -320,14 +343,14 @@ class _Training:
             booster=booster,
         )
 
-    def _folds(self) -> Folds:
-        rule = self._problem.fold_rule
-        return Folds(
-            number=len(self._validation.folds),
-            kind=rule.kind,
-            column=rule.column,
-            gap=rule.gap_text,
-        )
+    def _code(self, family: str) -> OwnCode | None:
+        """Return the project's own code that a model of a family needs."""
+        of_features = self._problem.features.code
+        if self._own is None or family != "own":
+            return of_features
+        if of_features is None:
+            return self._own.record
+        return self._own.record.model_copy(update={"transformer": of_features.transformer})
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
@@ -340,6 +363,7 @@ class _Training:
             "seed": record.seed,
             "class_weight": self._spec.class_weight,
             "candidates": ", ".join(self._spec.candidates),
+            **({"estimator": self._own.reference} if self._own is not None else {}),
             "family": record.name,
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,

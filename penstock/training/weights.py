@@ -42,14 +42,27 @@ def read_weights(
         return None
     where, leave_out = "training.weights", f"Declare features.columns: {{{name}: drop}}."
     if name not in table.column_names:
-        raise InputError(f"the table has no column {name!r}", where=where)
+        raise InputError(
+            f"the table has no column {name!r}",
+            where=where,
+            remedy="Name a column of the training part, or leave training.weights out.",
+        )
     if name == target:
-        raise InputError(f"{name!r} is the target", where=where)
+        raise InputError(
+            f"{name!r} is the target, which says nothing of how much its row counts",
+            where=where,
+            remedy="Name a column of weights, or leave training.weights out.",
+        )
     if name in inputs:
         raise InputError(f"{name!r} is a feature as well", where=where, remedy=leave_out)
     column = table.column(name)
     if not (kinds.is_integer(column.type) or kinds.is_floating(column.type)):
-        raise InputError(f"{name!r} holds no numbers", where=where)
+        raise InputError(
+            f"{name!r} holds no numbers",
+            where=where,
+            remedy="Weights are finite numbers, 0 or more: name a column of numbers, or declare "
+            f"source.types: {{{name}: number}}.",
+        )
     values = np.asarray(column.to_pandas(), dtype=np.float64)
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
@@ -69,7 +82,11 @@ def _refuse_nothing(values: np.ndarray, classes: np.ndarray | None, name: str) -
     import numpy as np
 
     if not values.any():
-        raise InputError("every weight is 0", where=f"column {name!r}")
+        raise InputError(
+            "every weight is 0",
+            where=f"column {name!r}",
+            remedy="Give rows that are to be learned from a weight above 0.",
+        )
     if classes is None:
         return
     for label in np.unique(classes):

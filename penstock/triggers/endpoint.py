@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from penstock.errors import PenstockError
 from penstock.serving import request_body
+from penstock.serving.asgi import Receive, Scope, Send, lifespan
 from penstock.serving.request_body import Budget
 from penstock.serving.request_errors import RequestError, show
 from penstock.serving.service import Limits
@@ -92,19 +93,11 @@ class Endpoint:
         self._budget = Budget(LIMITS.bodies)
         self._ready = True
 
-    async def __call__(
-        self,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Callable[[dict[str, Any]], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's event stream, as ASGI has it."""
         if scope["type"] == "lifespan":
-            while True:
-                message = await receive()
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
+            await lifespan(receive, send)
+            return
         headers = dict(scope["headers"])
         content: Sequence[tuple[bytes, bytes]] = _JSON
         try:
@@ -135,9 +128,7 @@ class Endpoint:
         """Be ready no more."""
         self._ready = False
 
-    async def _take(
-        self, headers: Mapping[bytes, bytes], receive: Callable[[], Awaitable[dict[str, Any]]]
-    ) -> tuple[int, bytes]:
+    async def _take(self, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[int, bytes]:
         self._access.check(headers)
         with self._budget.share() as share:
             body = await request_body.receive(

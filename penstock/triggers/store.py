@@ -15,6 +15,7 @@ from typing import Any
 
 from penstock.errors import ServiceError
 from penstock.processes.identity import ProcessRef
+from penstock.records.base import restored
 from penstock.records.run_end import Outcome
 from penstock.triggers.database import Database, count, remember
 from penstock.triggers.endings import Ending
@@ -318,7 +319,7 @@ def _release(row: Sequence[Any]) -> Release:
         begun=begun,
         events=events,
         types=types,
-        process=ProcessRef.model_validate_json(process) if process else None,
+        process=restored(ProcessRef, process, where=f"release {number}") if process else None,
         attempts=attempts,
         ended=ended,
         exit_code=code,

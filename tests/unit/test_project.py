@@ -45,7 +45,7 @@ def test_only_true_and_false_are_booleans(tmp_path: Path) -> None:
         (GOOD + "spilt: {}\n", r"project.yaml: spilt: Extra inputs.*Known fields here: .*split"),
         (
             GOOD + "training: {trial: 5}\n",
-            r"training.trial: Extra.*here: candidates, search, early_stopping, trials, pat",
+            r"training.trial: Extra.*here: candidates, .*trials, pat",
         ),
         (GOOD + "gate: {slices: {rows: 5}}\n", r"slices.rows: Extra.*here: severity, because, "),
         (
@@ -148,7 +148,7 @@ def test_a_command_names_the_present_name_of_a_setting(
         ("training.trials=2.5", r"--set training.trials=2.5: training.trials: .*integer.*got 2.5"),
         (
             "training.trial=5",
-            r"training.trial: Extra.*here: candidates, search, early_stopping, trials",
+            r"training.trial: Extra.*here: candidates, .*trials",
         ),
         ("trainig.trials=5", r"trainig: Extra inputs.*Known fields here: .*training"),
         ("training.trials", r"--set: 'training.trials' is not a setting.*training.trials=5"),

@@ -17,6 +17,7 @@ from penstock.errors import ServiceError
 from penstock.gate.approval import ApprovalSpec
 from penstock.monitoring.cluster.pipeline_runs import Releases
 from penstock.monitoring.cluster.run_files import RunFiles
+from penstock.records.base import restored
 from penstock.records.intervention import Comparison, Intervention, RunOrder, RunStatus
 
 STARTS = 3
@@ -65,7 +66,7 @@ class ClusterExecutor:
                 return ended
         if not orders:
             return RunStatus(state="running")
-        approval = ApprovalSpec.model_validate(orders[-1].approval)
+        approval = restored(ApprovalSpec, orders[-1].approval, where="the order of its run")
         return RunStatus(state="running", waits=self._releases.waits(orders, approval=approval))
 
 

@@ -196,10 +196,10 @@ class Guardian:
             update={"tries": guard.tries + 1, "next_try": now + min(pause, _LONGEST)}
         )
         state = state.model_copy(update={"guard": guard})
-        told = f"Version {guard.former} could not be returned to, and version {guard.version} "
-        told += f"serves on: {error}"
-        state, said = _told(state, guard, told, now=now, link=link)
-        return state, said or [told]
+        problem = f"Version {guard.former} could not be returned to, and version {guard.version} "
+        problem += f"serves on: {error}"
+        state, said = _told(state, guard, problem, now=now, link=link)
+        return state, said or [problem]
 
 
 def _left(stores: list[Store], *, now: datetime) -> Guard | None:
@@ -240,7 +240,7 @@ def _last_promoted(stores: list[Store]) -> Rollout | None:
 def _told(
     state: MonitorState, guard: Guard, advice: str, *, now: datetime, link: str
 ) -> tuple[MonitorState, list[str]]:
-    """Have people told that a champion does harm, once."""
+    """Notify people that a champion does harm, once."""
     if guard.notified or guard.harm is None:
         return state, []
     text = f"{state.service}: {guard.harm.reason} {advice}"

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from penstock.records.base import restored
 from penstock.records.guard import Guard, GuardedSignal, GuardLimit, Harm
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Rollout, total
 
@@ -183,7 +184,7 @@ def _memory(guard: Guard, signals: Signals) -> Any:
     from penstock.monitoring.signals.detector import State, start
 
     if guard.detector is not None:
-        return State.model_validate(guard.detector)
+        return restored(State, guard.detector, where="state.json: guard.detector")
     begin = {"last": guard.since.timestamp()}
     streams = {
         name: stream.model_copy(update=begin) for name, stream in start(signals).streams.items()
@@ -220,11 +221,11 @@ def _since(
     counted: Mapping[str, Any], before: Mapping[str, Any] | None, canary: ArmSummary | None
 ) -> ArmSummary:
     """Return what was answered since the reading before; a new epoch counts from nothing."""
-    arm = ArmSummary.model_validate(counted["arm"])
+    arm = restored(ArmSummary, counted["arm"], where="state.json: guard.counted")
     if before is not None:
         if before.get("epoch") != counted["epoch"]:
             return arm
-        return arm.minus(ArmSummary.model_validate(before["arm"]))
+        return arm.minus(restored(ArmSummary, before["arm"], where="state.json: guard.counted"))
     if canary is None or arm.requests < canary.requests:
         return arm
     return _not_negative(arm.minus(canary))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.records.base import restored
 from penstock.records.intervention import Comparison, Intervention
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def concept_of(state: MonitorState, version: int) -> Concept | None:
 
     if state.version != version or state.progress.concept is None:
         return None
-    return Concept.model_validate(state.progress.concept)
+    return restored(Concept, state.progress.concept, where="state.json: progress.concept")

@@ -12,8 +12,6 @@ from penstock.monitoring.settings.tolerances import Tolerances
 from penstock.monitoring.settings.volume import VolumeSpec
 from penstock.records.spec import Spec
 
-_YEAR = 365.25 * 86_400
-
 
 class PerformanceSpec(Spec):
     """What is asked of the model's performance after its release."""
@@ -234,8 +232,3 @@ class MonitoringSpec(Spec):
     def seconds(self) -> float:
         """Seconds between two looks."""
         return seconds_of(self.every)
-
-    @property
-    def looks_per_year(self) -> float:
-        """How often it looks in a year."""
-        return _YEAR / self.seconds

@@ -133,12 +133,12 @@ def _loaded(folder: Path, digest: str) -> LoadedModel:
     from penstock import model as models
     from penstock.errors import IntegrityError
 
-    loaded = models.load(folder)
-    if loaded.digest != digest:
+    found = models.digest_of(folder)
+    if found != digest:
         raise IntegrityError(
-            f"the model has digest {loaded.digest}, but {digest} was explained", where=str(folder)
+            f"the model has digest {found}, but {digest} was explained", where=str(folder)
         )
-    return loaded
+    return models.load(folder, expected_digest=digest)
 
 
 def _signal(column: Importance, decile: int, side: str, *, rows: int, tolerance: float) -> Signal:

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.data.groups import code_of, group_codes
+from penstock.data.groups import code_of
 from penstock.monitoring.estimates.performance import predicted, predictions_of
 from penstock.records.baseline import Baseline, Group, GroupColumn, Groups
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Floats = NDArray[np.float64]
 
@@ -166,44 +163,6 @@ def _predictions(baseline: Baseline, group: Group) -> tuple[_Side, _Side]:
     return _Side(group.rows, ours / group.rows, spread), _Side(rest, mean, spread)
 
 
-def measure_gaps(
-    gaps: Sequence[Gap],
-    *,
-    inputs: Mapping[str, pa.Array],
-    scores: Floats,
-    blocks: NDArray[np.int64],
-    baseline: Baseline,
-    labels: Sequence[Any] | None = None,
-) -> Floats:
-    """Return every gap in every block, shape (blocks, gaps); NaN where a block has too few rows.
-
-    Args:
-        gaps: Of `gaps_of`.
-        inputs: The values of the columns by name, of n rows.
-        scores: Shape (n,), of more than two classes (n, classes).
-        blocks: Block of each row, from 0, rising, shape (n,).
-        baseline: Of the version that scored the rows.
-        labels: The true values, none missing; needed for gaps that need labels.
-
-    Raises:
-        InputError: If the labels are not those of a model like this, or not as many.
-    """
-    size = int(blocks.max()) + 1 if len(blocks) else 0
-    columns = {gap.columns for gap in gaps}
-    codes = {one: group_codes(one, inputs) for one in columns}
-    return means_of(
-        gap_sums(
-            gaps,
-            codes=codes,
-            scores=scores,
-            blocks=blocks,
-            size=size,
-            baseline=baseline,
-            labels=labels,
-        )
-    )
-
-
 def gap_sums(
     gaps: Sequence[Gap],
     *,
@@ -219,17 +178,17 @@ def gap_sums(
     The last axis: rows of the group, their sum, rows of all others, their sum.
 
     Args:
-        gaps: See `measure_gaps`.
+        gaps: Of `gaps_of`.
         codes: By the columns of groups, the code of each row (`penstock.data.groups.group_codes`);
             -1 where it is not known, which is on neither side.
-        scores: See `measure_gaps`.
-        blocks: See `measure_gaps`.
+        scores: Shape (n,), of more than two classes (n, classes).
+        blocks: Block of each row, from 0, rising, shape (n,).
         size: How many blocks there are.
-        baseline: See `measure_gaps`.
-        labels: See `measure_gaps`.
+        baseline: Of the version that scored the rows.
+        labels: The true values, none missing; needed for gaps that need labels.
 
     Raises:
-        InputError: See `measure_gaps`.
+        InputError: If the labels are not those of a model like this, or not as many.
     """
     found = np.zeros((size, len(gaps), 4))
     truth = None if labels is None else predictions_of(scores, labels, baseline=baseline).truth

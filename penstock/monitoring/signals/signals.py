@@ -200,18 +200,6 @@ def bounded(
     return Signal(name, kind, column, expected, low, high, tolerance, rows, stream=stream)
 
 
-def score_reference(edges: Sequence[float], rows: Sequence[int]) -> ReferenceColumn:
-    """Return scores on the holdout, counted as in a reference, as a column named `score`.
-
-    Args:
-        edges: Rising; the last is the maximum.
-        rows: Rows at or below each edge and above the one before it.
-    """
-    return ReferenceColumn(
-        name="score", type="number", nulls=0, edges=tuple(edges), counts=tuple(rows)
-    )
-
-
 def known_rows(column: ReferenceColumn) -> int:
     """Return how many rows of a column are not missing."""
     return sum(column.counts) + sum(level.rows for level in column.levels) + column.others

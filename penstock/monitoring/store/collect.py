@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from penstock.captures.places import LocalPlace
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.monitoring.store.storage import Storage
-from penstock.records.base import Record
+from penstock.records.base import Record, restored
 from penstock.records.explanation import Explanation
 from penstock.records.figures import ServiceFigures
 from penstock.records.model import FILE_NAME as MODEL
@@ -176,13 +176,13 @@ def figures_since(
 ) -> ServiceFigures | None:
     """Return how a service answered between two readings of its counters; None: not known.
 
-    A proxy that was started again counts from nothing, which its epoch tells.
+    A proxy that was started again counts from nothing, which its epoch shows.
     """
     if counted is None:
         return None
-    now = ArmSummary.model_validate(counted["arm"])
+    now = restored(ArmSummary, counted["arm"], where="state.json: progress.counted")
     if before is not None and before.get("epoch") == counted["epoch"]:
-        now = now.minus(ArmSummary.model_validate(before["arm"]))
+        now = now.minus(restored(ArmSummary, before["arm"], where="state.json: progress.counted"))
     return ServiceFigures(
         requests=now.requests,
         client_errors=now.client_errors,

@@ -47,7 +47,7 @@ class PodTotals:
     now: Callable[[], datetime] = field(default=lambda: datetime.now().astimezone())
 
     def counted(self, version: int, *, pods: Collection[str]) -> dict[str, Any]:
-        """Return what a version has answered in all, as the proxy of a laptop tells it.
+        """Return what a version has answered in all, as the proxy on one machine counts it.
 
         Args:
             version: The version.

@@ -75,7 +75,7 @@ class MonitorStore:
     def read(self, *, service: str) -> tuple[MonitorState, list[str]]:
         """Return the state, and what a reader should know of how it was read.
 
-        Of a state that is torn, the newest window and verdict tell how far the monitor came; the
+        Of a state that is torn, the newest window and verdict show how far the monitor came; the
         torn file is kept beside it.
 
         Raises:
@@ -222,14 +222,14 @@ class MonitorStore:
         if not windows:
             return MonitorState(service=service)
         state = MonitorState(service=service)
-        told = {one.number: one for one in verdicts}
+        judged = {one.number: one for one in verdicts}
         # A window without its verdict is of a look that was cut short: it is gone on with.
-        done = [one for one in windows if one.number in told or one.number < windows[-1].number]
+        done = [one for one in windows if one.number in judged or one.number < windows[-1].number]
         for window in done[-1:]:
             state = following(
                 state.model_copy(update={"number": window.number - 1}),
                 window,
-                told.get(window.number),
+                judged.get(window.number),
             )
         return state
 

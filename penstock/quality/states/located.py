@@ -73,7 +73,7 @@ class Located:
 
 @dataclass
 class _OfKeys(OnePass):
-    """Gathers the rows with some keys, and tells apart different values that share one.
+    """Gathers the rows with some keys, and distinguishes different values that share one.
 
     Args:
         key: What is to be unique.

@@ -87,7 +87,7 @@ class Histogram:
     Args:
         column: A column of numbers or booleans.
         places: The places to return.
-        bits: How many leading bits tell the bins apart; 0: one bin of all values.
+        bits: How many leading bits distinguish the bins; 0: one bin of all values.
         sought: The ranks in these bins; at first unknown.
         count: Values of the column, once they are known.
         counts: By bin, how many values have which next bits.
@@ -158,7 +158,7 @@ class Binned(OnePass):
         places: The places to return.
         count: Values of the column.
         sought: The ranks and their bins.
-        bits: How many leading bits tell the bins apart.
+        bits: How many leading bits distinguish the bins.
     """
 
     column: str

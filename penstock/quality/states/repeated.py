@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,8 @@ import numpy.typing as npt
 from penstock.data import arrow
 from penstock.quality.states.base import OnePass, Rows
 from penstock.quality.states.kept import draw, first, is_drawn
+from penstock.quality.states.occurrences import Occurrences
 from penstock.quality.states.unique_key import Key, Keys, Uniqueness
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_PENDING = 1 << 20
 
 
 @dataclass
@@ -71,8 +67,7 @@ class RepeatedTexts(OnePass):
         repeated: The keys that repeat, in order.
         checked: Rows that count.
         single: Different keys that do not repeat.
-        values: Different values, as texts.
-        counts: How often each is there, list by list.
+        found: Different values, as texts.
         drawn: The first 200 rows with a repeated key: number, text and values.
     """
 
@@ -80,8 +75,7 @@ class RepeatedTexts(OnePass):
     repeated: Keys
     checked: int
     single: int
-    values: list[pa.StringArray] = field(default_factory=list)
-    counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    found: Occurrences = field(default_factory=Occurrences)
     drawn: list[tuple[int, tuple[str, Any]]] = field(default_factory=list)
 
     @property
@@ -97,21 +91,19 @@ class RepeatedTexts(OnePass):
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
         again = None if self.everything else self._again(rows)
-        found = self.key.texts(rows, again).value_counts()
-        self._append(found.field("values"), arrow.numbers(found.field("counts")))
+        self.found.add(self.key.texts(rows, again).value_counts())
         if not is_drawn(self.drawn, rows):
             self._draw(rows, self._again(rows) if again is None else again)
 
     def merge(self, other: RepeatedTexts) -> None:
         """Take in what another state saw."""
-        for values, counts in zip(other.values, other.counts, strict=True):
-            self._append(values, counts)
+        self.found.merge(other.found)
         self.drawn = first(self.drawn + other.drawn)
 
     def finish(self) -> Uniqueness:
         """Return what is known."""
-        self._compact()
-        counts = self.counts[0]
+        self.found.compact()
+        (counts,) = self.found.counts
         distinct = len(counts) + (0 if self.everything else self.single)
         unexpected = int(counts[counts > 1].sum())
         return Uniqueness(self.checked, distinct, unexpected, self._broken(counts))
@@ -134,27 +126,11 @@ class RepeatedTexts(OnePass):
         if not self.drawn:
             return []
         texts = arrow.texts([text for _, (text, _) in self.drawn])
-        at = arrow.numbers(pc.index_in(texts, value_set=self.values[0]))
+        at = arrow.numbers(pc.index_in(texts, value_set=self.found.values[0]))
         often = counts[at] > 1
         return [
             (row, value) for (row, (_, value)), kept in zip(self.drawn, often, strict=True) if kept
         ]
-
-    def _append(self, values: pa.StringArray, counts: npt.NDArray[np.int64]) -> None:
-        self.values.append(values)
-        self.counts.append(counts)
-        if sum(map(len, self.values[1:])) > _PENDING + len(self.values[0]):
-            self._compact()
-
-    def _compact(self) -> None:
-        import pyarrow as pa
-
-        if len(self.values) > 1:
-            coded = pa.concat_arrays(self.values).dictionary_encode()
-            counts = np.concatenate(self.counts)
-            # Sums of whole numbers, exact up to 2^53 rows.
-            sums = np.bincount(arrow.numbers(coded.indices), weights=counts)
-            self.values, self.counts = [coded.dictionary], [sums.astype(np.int64)]
 
 
 def among(keys: Keys, ordered: Keys) -> npt.NDArray[np.bool_]:

@@ -48,7 +48,7 @@ class Standing:
 def standing(target: Target) -> Standing | None:
     """Return the service's newest experiment as it stands; None: it has none.
 
-    Nothing is worked out anew from its events, so that it may be asked every few seconds.
+    Nothing is worked out anew from its events, so that it may be called every few seconds.
 
     Raises:
         ServiceError: If its journal, or what its controller saw, cannot be read.

@@ -75,7 +75,7 @@ class _Request:
 
 
 class Observations:
-    """Users of one experiment, as its events tell of them.
+    """Users of one experiment, as its events have them.
 
     Args:
         plan: The experiment's.

@@ -12,6 +12,7 @@ from penstock.common import files, progress
 from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
 from penstock.notification import Message, NotifySpec, deliver
+from penstock.records.base import restored
 from penstock.records.experiment import (
     Ending,
     Experiment,
@@ -166,7 +167,9 @@ def _shown(target: Target, journal: Journal, place: Place) -> Shown:
     assert isinstance(order, ExperimentOrder)
     kept = journal.note(READING) if ended_by_reading(rollout) else None
     if kept is not None:
-        reading = ExperimentReading.model_validate_json(kept)
+        reading = restored(
+            ExperimentReading, kept, where=f"experiment {journal.name}: note {READING!r}"
+        )
     else:
         # What comes after its end is nobody's any more.
         now = _decided(rollout) or datetime.now(UTC)
@@ -191,7 +194,10 @@ def guards_found(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...
     steps = [each for each in rollout.transitions if each.phase == "step"]
     if not steps or not rollout.intervals:
         return ()
-    plan, task = CanarySpec.model_validate(rollout.plan), order.experiment.task
+    plan, task = (
+        restored(CanarySpec, rollout.plan, where=f"rollout {rollout.identity}: plan"),
+        order.experiment.task,
+    )
     return guards_of(rollout, steps[-1], phase="step", plan=plan, task=task)
 
 

@@ -1,7 +1,7 @@
 """The events of an experiment on a cluster, as its proxies' pods have shipped them to a store.
 
 Each pod ships segments of its own, so events come in parts and not in order. They are put in order
-of time, and given up to the moment up to which every pod is known to have told all. Who comes later
+of time, and given up to the moment up to which the events of every pod are known. Who comes later
 to the store gets the same: should a segment come that belongs before what was given, reading begins
 anew.
 """
@@ -144,12 +144,12 @@ class ShippedEvents:
 
     @property
     def heard(self) -> float:
-        """When a pod was heard of last (Unix time); 0: none was yet."""
+        """When the newest event of a pod came (Unix time); 0: none has yet."""
         return max((pod.heard for pod in self._pods.values()), default=0.0)
 
     @property
     def quiet_since(self) -> float:
-        """When a pod was heard of last; where none was yet, when it was looked for first."""
+        """When the newest event of a pod came; before the first, when one was looked for."""
         return self.heard or self._asked
 
     @property
@@ -203,16 +203,16 @@ class ShippedEvents:
         heapq.heappush(self._waiting, (due, moment, key, pod.lines, event))
 
     def _whole(self, now: float) -> float:
-        """Return up to when every pod has told all that it will ever tell."""
+        """Return up to when all events of every pod have come."""
         running = {key for key, pod in self._pods.items() if not pod.position.ended}
         # Those that took the place of the ones that ended may have shipped nothing yet.
         if not running and now - self.heard > self._hold:
             return self.heard
-        told = [self._pods[key].heard for key in running - self._silent()]
-        return min([self.heard - self._hold, *told])
+        known = [self._pods[key].heard for key in running - self._silent()]
+        return min([self.heard - self._hold, *known])
 
     def _silent(self) -> set[str]:
-        """Return the pods that have not ended, and of which nothing comes while others tell."""
+        """Return the pods that have not ended and are behind by more than `patience`."""
         since = self.heard - self.patience
         return {
             key for key, pod in self._pods.items() if not pod.position.ended and pod.heard < since

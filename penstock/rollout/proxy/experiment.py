@@ -53,7 +53,7 @@ class Experiment:
 
     Attributes:
         salt: What ids are hashed with. Another one each time, lest the same users be the first to
-            meet every challenger; without it nobody can tell who is behind a hash.
+            meet every challenger; without it nobody can know who is behind a hash.
         header: The header that holds the user's id.
         events: What takes its events.
         labels: Whether predicted labels are written down too: the KPI is a cost.

@@ -3,7 +3,7 @@
 `python -m penstock.rollout.proxy.pod --table JSON --spool FOLDER --to ADDRESS ...`
 
 Its routing table is an argument and never changes: another weight is another pod, which a rolling
-update brings. So nothing can tell two pods of one revision apart, and a pod that is started again
+update brings. So nothing distinguishes two pods of one revision, and a pod that is started again
 is as it was. Events and, every few seconds, what each arm has answered are written into a spool and
 shipped to the captures store, as captured rows are.
 """

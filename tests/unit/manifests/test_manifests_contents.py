@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from manifests_check import wiring
-from manifests_check.__main__ import CannotCheckError, builder, documents, main, read_versions
+from manifests_check.__main__ import documents, main, read_versions
 
 import penstock
 from penstock.processes.supervised import Supervised
@@ -24,16 +24,6 @@ ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "manifests"
 OVERLAYS = ("kind", "minikube", "production")
 Rights = dict[tuple[str, str], set[str]]
-
-
-@pytest.fixture(scope="module")
-def build() -> Callable[[str], list[dict[str, Any]]]:
-    """`build(overlay)` gives its resources; what builds them is an ordinary tool, not a library."""
-    try:
-        built = builder()
-    except CannotCheckError as error:
-        pytest.skip(f"OVERLAYS NOT BUILT: {error}")
-    return lambda overlay: [dict(r) for r in documents(built(MANIFESTS / "overlays" / overlay))]
 
 
 def one(resources: list[dict[str, Any]], kind: str, name: str, place: str | None) -> dict[str, Any]:
@@ -142,16 +132,6 @@ GUARDIAN: dict[str, Rights] = {
         ("", "pods/log"): {"get"},
     }
 }
-
-
-@pytest.fixture(scope="module")
-def optional() -> list[dict[str, Any]]:
-    """The production overlay with every optional component."""
-    try:
-        built = builder()
-    except CannotCheckError as error:
-        pytest.skip(f"OVERLAYS NOT BUILT: {error}")
-    return [dict(r) for r in documents(built(MANIFESTS / "checks/optional"))]
 
 
 def test_what_acts_by_itself_and_has_experiments_may_do_besides(

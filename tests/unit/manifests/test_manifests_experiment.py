@@ -6,27 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import experiment_objects
-import pytest
-from manifests_check.__main__ import CannotCheckError, builder, check, documents, read_versions
+from manifests_check.__main__ import check, read_versions
 from manifests_check.schemas import Schemas
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 
 
-@pytest.fixture
-def overlay() -> list[dict[str, Any]]:
-    """The production overlay with every optional component."""
-    try:
-        built = builder()
-    except CannotCheckError as error:
-        pytest.skip(f"OVERLAYS NOT BUILT: {error}")
-    return [dict(r) for r in documents(built(MANIFESTS / "checks/optional"))]
-
-
-def deployment_of(overlay: list[dict[str, Any]]) -> dict[str, Any]:
+def deployment_of(optional: list[dict[str, Any]]) -> dict[str, Any]:
     (found,) = (
         one
-        for one in overlay
+        for one in optional
         if (one["kind"], one["metadata"]["name"]) == ("Deployment", "shop-experiment")
     )
     return found
@@ -42,24 +31,24 @@ def test_the_example_is_what_is_made() -> None:
     assert experiment_objects.main("--check") == 0
 
 
-def test_it_keeps_every_policy_and_schema(overlay: list[dict[str, Any]]) -> None:
+def test_it_keeps_every_policy_and_schema(optional: list[dict[str, Any]]) -> None:
     """Restricted pods, an account without a token, a budget, networks that are closed."""
-    assert problems(overlay) == []
+    assert problems(optional) == []
     # Each could fail.
-    made = deployment_of(overlay)
+    made = deployment_of(optional)
     made["spec"]["template"]["spec"]["containers"][0].pop("securityContext")
-    assert any("securityContext" in problem for problem in problems(overlay))
-    without = [one for one in overlay if one["metadata"]["name"] != "penstock-experiment"]
+    assert any("securityContext" in problem for problem in problems(optional))
+    without = [one for one in optional if one["metadata"]["name"] != "penstock-experiment"]
     found = problems(without)
     assert any("PodDisruptionBudget" in problem or "budget" in problem for problem in found), found
 
 
-def test_the_openings_and_the_budget_are_of_its_pods(overlay: list[dict[str, Any]]) -> None:
-    template = deployment_of(overlay)["spec"]["template"]
+def test_the_openings_and_the_budget_are_of_its_pods(optional: list[dict[str, Any]]) -> None:
+    template = deployment_of(optional)["spec"]["template"]
     labels = template["metadata"]["labels"]
     selected = {
         one["metadata"]["name"]: one["spec"].get("podSelector", one["spec"].get("selector"))
-        for one in overlay
+        for one in optional
         if "experiment" in one["metadata"]["name"]
         and one["kind"] in ("NetworkPolicy", "PodDisruptionBudget")
     }
@@ -77,23 +66,23 @@ def test_the_openings_and_the_budget_are_of_its_pods(overlay: list[dict[str, Any
     }
     (account,) = (
         one
-        for one in overlay
+        for one in optional
         if (one["kind"], one["metadata"]["name"])
         == ("ServiceAccount", template["spec"]["serviceAccountName"])
     )
     assert account["automountServiceAccountToken"] is False
     assert not [
         binding
-        for binding in overlay
+        for binding in optional
         if binding["kind"] == "RoleBinding"
         and any(one["name"] == account["metadata"]["name"] for one in binding["subjects"])
     ]
 
 
-def test_who_deploys_may_make_it_only_with_the_component(overlay: list[dict[str, Any]]) -> None:
+def test_who_deploys_may_make_it_only_with_the_component(optional: list[dict[str, Any]]) -> None:
     (role,) = (
         one
-        for one in overlay
+        for one in optional
         if (one["kind"], one["metadata"]["name"]) == ("Role", "penstock-experimenter")
     )
     verbs = ["get", "create", "update", "delete"]

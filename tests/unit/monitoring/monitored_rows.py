@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from penstock.data.table import write_dataset
 from penstock.monitoring.signals.detector import State, Update, start, update
 from penstock.monitoring.signals.signals import Signals
 from penstock.monitoring.signals.window import measure
-from penstock.records.reference import Reference
+from penstock.records.reference import Reference, ReferenceColumn
 
 HOUR = 3600.0
 COLORS = np.array(["red", "green", "blue", "gray"])
@@ -58,3 +58,10 @@ def follow(
         found.append(update(state, window, signals=signals))
         state = found[-1].state
     return found
+
+
+def score_reference(edges: Sequence[float], rows: Sequence[int]) -> ReferenceColumn:
+    """Scores on the holdout, counted as in a reference; the last edge is the maximum."""
+    return ReferenceColumn(
+        name="score", type="number", nulls=0, edges=tuple(edges), counts=tuple(rows)
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from monitored_rows import HOUR, captured, follow, mixed, reference_to
+from monitored_rows import HOUR, captured, follow, mixed, reference_to, score_reference
 
 from penstock.errors import InputError
 from penstock.monitoring.signals.dependence import FIRST
@@ -19,7 +19,6 @@ from penstock.monitoring.signals.signals import (
     Signal,
     Signals,
     bounded,
-    score_reference,
     signals_of,
 )
 from penstock.monitoring.signals.window import Blocks, Carry, Window, measure, measure_values

@@ -11,6 +11,7 @@ import pytest
 from killing import Fault, endings
 from watched_shop import Shop, scores_of, table
 
+from penstock.errors import IntegrityError
 from penstock.monitoring.evidence import signals_for
 from penstock.monitoring.interventions.intervening import Interventions
 from penstock.monitoring.settings.monitoring import MonitoringSpec
@@ -189,6 +190,17 @@ def test_what_an_earlier_release_gathered_begins_anew_and_is_said(shop: Shop) ->
     assert shop.look().kind == "healthy"
     assert any("began anew" in note for note in shop.state.last.notes)
     assert set(shop.state.progress.detector["streams"]) > {"rows", "labels", "volume"}
+
+
+@pytest.mark.parametrize("part", ["detector", "volume", "concept"])
+def test_what_another_release_gathered_in_another_form_is_refused(shop: Shop, part: str) -> None:
+    shop.serve()
+    shop.look()
+    progress = shop.state.progress.model_copy(update={part: {"of": "a later release"}})
+    shop.monitor.folder.write(shop.state.model_copy(update={"progress": progress}))
+    shop.serve()
+    with pytest.raises(IntegrityError, match=rf"state.json: progress.{part}: .*this release"):
+        shop.look()
 
 
 def test_labelled_gaps_go_on_over_looks_with_few_labels(shop: Shop) -> None:

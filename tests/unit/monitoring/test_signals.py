@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from monitored_rows import mixed, reference_to
+from monitored_rows import mixed, reference_to, score_reference
 
 from penstock.errors import InputError
 from penstock.monitoring.settings.tolerances import Tolerances
-from penstock.monitoring.signals.signals import bounded, score_reference, signals_of
+from penstock.monitoring.signals.signals import bounded, signals_of
 from penstock.records.reference import Reference
 
 

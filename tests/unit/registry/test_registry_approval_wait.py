@@ -106,6 +106,17 @@ def test_a_restart_does_not_move_the_deadline(
     assert sum(key.startswith(REQUESTED) for key in tags) == 2
 
 
+@pytest.mark.parametrize("text", ["soon", "2026-11-29T10:00:00"])
+def test_a_time_of_the_request_that_was_altered_is_refused(asking: Registry, text: str) -> None:
+    registration, _ = asking.registered()
+    spec = ApprovalSpec(people=1, wait_hours=1e-6)
+    wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
+    (key,) = [k for k in asking.store().get_model_version("adult", "1").tags if REQUESTED in k]
+    asking.store().set_model_version_tag("adult", "1", key, text)
+    with pytest.raises(IntegrityError, match=rf"{key} says '{text}', which is no time"):
+        wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
+
+
 def test_another_model_in_the_registry_is_not_waited_for(asking: Registry) -> None:
     registration, _ = asking.registered()
     other = registration.model_copy(update={"model": "sha256:0"})

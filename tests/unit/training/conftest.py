@@ -107,7 +107,12 @@ def bench(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path, store)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def make_bench(store: str) -> Callable[[Path], Bench]:
+    return lambda folder: Bench(folder, store)
+
+
+@pytest.fixture(scope="session")
 def make_table() -> Callable[..., dict[str, Any]]:
     return table
 

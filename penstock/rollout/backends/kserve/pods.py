@@ -110,8 +110,8 @@ def ready_names(kube: Kube, namespace: str, arm: ClusterArm) -> frozenset[str]:
 def lacking(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return why a version has fewer ready servers than it is to have, in words.
 
-    A pod that no node takes says so itself. One that a quota forbids is never made: KServe tells
-    of it at the InferenceService, in the words of its Deployment.
+    A pod that no node takes says so itself. One that a quota forbids is never made: KServe
+    has the reason at the InferenceService, in the words of its Deployment.
     """
     found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name)) or {}
     pods = pods_of(kube, namespace, arm)

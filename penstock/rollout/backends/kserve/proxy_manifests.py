@@ -1,7 +1,7 @@
 """The Deployment and the Service of an experiment's proxy, as plain dicts. Pure functions.
 
 The routing table is an argument of the pods, so another weight is a rolling update: at each moment
-every pod has one whole table, and the Deployment's status tells when all have the new one.
+every pod has one whole table, and the Deployment's status shows when all have the new one.
 """
 
 from __future__ import annotations

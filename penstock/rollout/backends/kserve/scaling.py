@@ -17,7 +17,7 @@ CLASS = "serving.kserve.io/autoscalerClass"
 
 
 def scaler(arm: ClusterArm) -> dict[str, str]:
-    """Return the annotation that tells KServe who scales a version."""
+    """Return the annotation by which KServe knows who scales a version."""
     return {CLASS: arm.autoscaling.autoscaler if arm.autoscaling else "none"}
 
 

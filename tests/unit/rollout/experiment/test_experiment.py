@@ -4,60 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from rollout_world import POLICY, QUICK, World
+from experiment_site import CONTROLLER, USERS, ExperimentSite
+from rollout_world import World
 from running_process import RunningProcess, until
 
-import penstock
 from penstock import tracking
 from penstock.errors import InputError, NotApprovedError, ServiceError
-from penstock.gate.policy import Policy
 from penstock.notification import NotifySpec
 from penstock.records.experiment import Experiment, ExperimentOrder
 from penstock.registry import audit
-from penstock.registry.evidence import Grounds
-from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.experiment import running
 from penstock.rollout.experiment.exporter import Standing
 from penstock.rollout.experiment.exporter import standing as found_standing
-from penstock.rollout.experiment.papers import Place, shown
-from penstock.rollout.experiment.spec import ExperimentSpec
+from penstock.rollout.experiment.papers import shown
 from penstock.rollout.journal import Journal
-from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiment")]
-
-SPEC = ExperimentSpec(window="1s", every="1s", effect=0.3, baseline=0.3, weight=20)
-
-CONTROLLER = """
-import sys
-from pathlib import Path
-from penstock.notification import NotifySpec
-from penstock.records.experiment import ExperimentOrder
-from penstock.rollout.experiment.papers import Place
-from penstock.rollout.experiment.running import run
-from penstock.rollout.spec import DeploymentSpec
-from penstock.rollout.target import target_of
-order, home = sys.argv[1:]
-found = ExperimentOrder.read(Path(order))
-home, uri = Path(home), found.tracking_uri
-target = target_of(DeploymentSpec(port=0), service="adult", home=home, tracking_uri=uri)
-run(target, place=Place(home, uri, NotifySpec(), home), order=lambda: found)
-"""
 
 
 def standing(target: Target) -> Standing:
@@ -67,98 +38,28 @@ def standing(target: Target) -> Standing:
     return found
 
 
-class Shop:
+class Shop(ExperimentSite):
     """A service with a champion, versions to try, and users."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
-        self.place = Place(world.home, world.uri, NotifySpec(file="told.jsonl"), world.home)
-        self.ids = iter(range(10**9))
-        self.draw = random.Random(7)
+        super().__init__(world, notify=NotifySpec(file="told.jsonl"), seconds=120)
 
     @property
     def target(self) -> Target:
         return self.world.place()
 
-    def register(self, depth: int) -> int:
-        """Register a version that the gate approved, and that nothing has served."""
-        done = register(
-            self.world.models(depth=depth),
-            decision=self.world.decision(
-                depth, champion="models:/adult/1", commit="abc123", code=penstock.__version__
-            ),
-            evaluation=None,
-            name="adult",
-            tracking_uri=self.world.uri,
-            holdout=self.world.holdout,
-            grounds=Grounds(policy=Policy.parse(POLICY, where="gate")),
-        )
-        return done.version
-
-    def order(self, version: int | None, **changes: Any) -> ExperimentOrder:
-        rules = QUICK["rules"] | changes.pop("rules", {})
-        deployment = {"port": 0, "ready_timeout": 90, "canary": {"rules": rules}} | changes
-        target = self.target
-        with target.router.exclusive():
-            return running.new_order(
-                target,
-                version=version,
-                spec=SPEC,
-                deployment=DeploymentSpec.parse(deployment, where=""),
-                cost=None,
-                tracking_uri=self.world.uri,
-                by="ann",
-                holdouts=lambda: iter([self.world.holdout]),
-            )
-
-    @contextmanager
-    def running(self, order: ExperimentOrder) -> Iterator[list[Any]]:
-        """Run an experiment beside the block, and wait for its end after it."""
-        ended: list[Any] = []
-
-        def work() -> None:
-            try:
-                ended.append(running.run(self.target, place=self.place, order=lambda: order))
-            except BaseException as error:
-                ended.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            until(lambda: bool(ended) or self.has_begun(), seconds=120)
-            yield ended
-        finally:
-            thread.join(120)
-
-    def has_begun(self) -> bool:
-        assignment = self.world.state().assignment if self._state.exists() else None
-        return assignment is not None and assignment.experiment is not None
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.world.state().port}"
 
     @property
-    def _state(self) -> Path:
-        return self.world.home / "serving" / "adult" / "state.json"
+    def deployment(self) -> dict[str, Any]:
+        return {"port": 0}
 
-    def visit(
-        self, users: Sequence[str], *, worth: Callable[[int], float] | None = None
-    ) -> dict[str, int]:
-        """Each user asks once, and tells what came of it; return the versions that answered."""
-        url, found = f"http://127.0.0.1:{self.world.state().port}", {}
-        with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
-            for user in users:
-                request = f"q{next(self.ids)}"
-                answer = client.post(
-                    "/v1/models/adult:predict",
-                    json={"instances": self.world.rows[:1]},
-                    headers={"x-user-id": user, "x-request-id": request},
-                )
-                if answer.status_code != 200:
-                    continue
-                found[user] = int(answer.json()["model_version"])
-                if worth is not None:
-                    value = {"request_id": request, "value": worth(found[user])}
-                    told = client.post("/v1/models/adult:feedback", json={"labels": [value]})
-                    assert told.json() == {"values": 1}, told.text
-        return found
+    def has_begun(self) -> bool:
+        there = (self.world.home / "serving" / "adult" / "state.json").exists()
+        assignment = self.world.state().assignment if there else None
+        return assignment is not None and assignment.experiment is not None
 
     def log(self) -> list[audit.AuditEntry]:
         tags = tracking.client(self.world.uri).get_registered_model("adult").tags
@@ -176,9 +77,6 @@ def shop(world: World) -> Shop:
     return Shop(world)
 
 
-USERS = [f"user-{number}" for number in range(60)]
-
-
 def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_be_kept(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +85,7 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
     assert (order.registration.version, order.experiment.weight) == (version, 20)
     path = shop.world.home / "order.json"
     order.write(path)
-    command = [sys.executable, "-c", CONTROLLER, path, shop.world.home]
+    command = [sys.executable, "-c", CONTROLLER, path, shop.world.home, json.dumps(shop.deployment)]
     process = RunningProcess(command, log=shop.world.home / "controller.log")
     try:
         until(shop.has_begun, seconds=120)
@@ -259,13 +157,7 @@ def _killed_before_it_was_written_down(shop: Shop, record: Experiment) -> None:
 
 
 def test_harm_ends_it_at_once(shop: Shop) -> None:
-    order = shop.order(2, rules={"error_increase": 0.002}, fault_injection="errors")
-    order = order.model_copy(
-        update={"experiment": order.experiment.model_copy(update={"weight": 50})}
-    )
-    plan = order.deployment["canary"]
-    assert isinstance(plan, dict)
-    plan["steps"][0]["weight"] = 50
+    order = shop.order(2, weight=50, rules={"error_increase": 0.002}, fault_injection="errors")
     with shop.running(order) as ended:
         for turn in range(60):
             shop.visit([f"turn-{turn}-{k}" for k in range(100)])

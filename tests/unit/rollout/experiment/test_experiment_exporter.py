@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from experiment_parts import BEGIN, PLAN, READING, rollout
 
-from penstock.errors import ServiceError
-from penstock.records.experiment import ExperimentOrder
+from penstock.errors import IntegrityError, ServiceError
+from penstock.notification import NotifySpec
+from penstock.records.experiment import KPI, ExperimentOrder
 from penstock.records.rollout import Finding, Transition
-from penstock.rollout.experiment import exporter
+from penstock.rollout.experiment import exporter, papers
 from penstock.rollout.experiment.exporter import Standing, families
 
 GUARD = Finding(
@@ -83,3 +85,22 @@ def test_a_look_that_another_release_noted_is_an_error_of_ours(monkeypatch) -> N
     target: Any = SimpleNamespace(stores=lambda: ["e1"])
     with pytest.raises(ServiceError, match="another release wrote it"):
         exporter.standing(target)
+
+
+def test_a_reading_that_another_release_ended_on_is_refused_by_name(monkeypatch) -> None:
+    kpi = Finding(rule=KPI, verdict="pass", value=0.1, bound=0.0, sentence="It is better.")
+    end = Transition(
+        sequence=1, time=BEGIN, phase="rollback", weight=0, reason="Stopped.", findings=(kpi,)
+    )
+    ended = rollout(outcome="rolled_back", transitions=(*rollout().transitions, end))
+    journal = SimpleNamespace(
+        exists=True,
+        name="4-experiment-x",
+        rollout=ended,
+        order=ExperimentOrder.model_construct(experiment=PLAN),
+        note=lambda _: '{"of": "a later release"}',
+    )
+    monkeypatch.setattr(papers, "Journal", lambda _: journal)
+    target: Any = SimpleNamespace(stores=lambda: ["4-experiment-x"])
+    with pytest.raises(IntegrityError, match=r"experiment 4-experiment-x: note 'reading': .*kept"):
+        papers.shown(target, place=papers.Place(Path(), "", NotifySpec(), Path()))

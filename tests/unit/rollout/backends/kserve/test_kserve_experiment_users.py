@@ -4,78 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from deployment_emulator import options
+from experiment_site import CONTROLLER, USERS, ExperimentSite
 from kserve_site import Process, Site
-from rollout_world import POLICY, QUICK
 from running_process import RunningProcess, until
 
-import penstock
 from penstock.errors import InputError, ServiceError
-from penstock.gate.policy import Policy
 from penstock.notification import NotifySpec
 from penstock.pipelines.located import Located
 from penstock.pipelines.service_figures import further_figures
 from penstock.project import Project
 from penstock.records.experiment import Experiment, ExperimentOrder
-from penstock.registry.evidence import Grounds
-from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.backends.kserve.proxy_manifests import REPLICAS
 from penstock.rollout.experiment import running
-from penstock.rollout.experiment.papers import Place, Shown, shown
-from penstock.rollout.experiment.spec import ExperimentSpec
-from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.experiment.papers import Shown, shown
 from penstock.rollout.target import Target, prune
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
 
 NAME = "adult-experiment"
-USERS = [f"user-{number}" for number in range(60)]
-SPEC = ExperimentSpec(window="1s", every="1s", effect=0.3, baseline=0.3, weight=20)
-
-CONTROLLER = """
-import json, sys
-from pathlib import Path
-from penstock.notification import NotifySpec
-from penstock.records.experiment import ExperimentOrder
-from penstock.rollout.experiment.papers import Place
-from penstock.rollout.experiment.running import run
-from penstock.rollout.spec import DeploymentSpec
-from penstock.rollout.target import target_of
-order, home, spec = sys.argv[1:]
-found = ExperimentOrder.read(Path(order))
-home, uri = Path(home), found.tracking_uri
-spec = DeploymentSpec.model_validate(json.loads(spec))
-target = target_of(spec, service="adult", home=home, tracking_uri=uri)
-run(target, place=Place(home, uri, NotifySpec(), home), order=lambda: found)
-"""
 
 
-class Trial:
+class Trial(ExperimentSite):
     """A service on a cluster with a champion, versions to try, and users."""
 
     def __init__(self, site: Site) -> None:
-        self.site, self.world = site, site.world
-        self.place = Place(site.world.home, site.world.uri, NotifySpec(), site.world.home)
+        super().__init__(site.world, notify=NotifySpec(), seconds=240)
+        self.site = site
         self.store = site.world.home / "store"
-        self.ids = iter(range(10**9))
-        self.draw = random.Random(7)
 
     @property
     def target(self) -> Target:
         return self.site.place()
+
+    @property
+    def url(self) -> str:
+        return self.site.cluster.gateway_url
+
+    @property
+    def deployment(self) -> dict[str, Any]:
+        return self.site.spec
 
     @property
     def state(self) -> dict[str, Any]:
@@ -84,62 +61,7 @@ class Trial:
         found: dict[str, Any] = json.loads(route["metadata"]["annotations"]["penstock/state"])
         return found
 
-    def register(self, depth: int, *, champion: int) -> int:
-        """Register a version that the gate approved, and that nothing has served."""
-        done = register(
-            self.world.models(depth=depth),
-            decision=self.world.decision(
-                depth,
-                champion=f"models:/adult/{champion}",
-                commit="abc123",
-                code=penstock.__version__,
-            ),
-            evaluation=None,
-            name="adult",
-            tracking_uri=self.world.uri,
-            holdout=self.world.holdout,
-            grounds=Grounds(policy=Policy.parse(POLICY, where="gate")),
-        )
-        return done.version
-
-    def order(
-        self, version: int, *, weight: int = 20, rules: dict[str, Any] | None = None, **changes: Any
-    ) -> ExperimentOrder:
-        canary = {"rules": QUICK["rules"] | (rules or {})}
-        deployment = self.site.spec | {"ready_timeout": 90, "canary": canary} | changes
-        target = self.target
-        with target.router.exclusive():
-            return running.new_order(
-                target,
-                version=version,
-                spec=SPEC.model_copy(update={"weight": weight}),
-                deployment=DeploymentSpec.parse(deployment, where=""),
-                cost=None,
-                tracking_uri=self.world.uri,
-                by="ann",
-                holdouts=lambda: iter([self.world.holdout]),
-            )
-
-    @contextmanager
-    def running(self, order: ExperimentOrder) -> Iterator[list[Any]]:
-        """Run an experiment beside the block, and wait for its end after it."""
-        ended: list[Any] = []
-
-        def work() -> None:
-            try:
-                ended.append(running.run(self.target, place=self.place, order=lambda: order))
-            except BaseException as error:
-                ended.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            until(lambda: bool(ended) or self.leads(), seconds=240, every=0.2)
-            yield ended
-        finally:
-            thread.join(240)
-
-    def leads(self, weight: int = 0) -> bool:
+    def has_begun(self, weight: int = 0) -> bool:
         """Return whether users are led to the proxy, and every pod has the state's weight."""
         state, deployments = self.state, self.site.cluster.deployments
         if state.get("proxy") != "leads" or state["weight"] < max(weight, 1):
@@ -161,30 +83,6 @@ class Trial:
     def look(self) -> Shown:
         found = shown(self.target, place=self.place)
         assert found is not None
-        return found
-
-    def visit(
-        self, users: Sequence[str], *, worth: Callable[[int], float] | None = None
-    ) -> dict[str, int]:
-        """Each user asks once, and tells what came of it; return the versions that answered."""
-        found = {}
-        with httpx.Client(
-            base_url=self.site.cluster.gateway_url, trust_env=False, timeout=30
-        ) as client:
-            for user in users:
-                request = f"q{next(self.ids)}"
-                answer = client.post(
-                    "/v1/models/adult:predict",
-                    json={"instances": self.world.rows[:1]},
-                    headers={"x-user-id": user, "x-request-id": request},
-                )
-                if answer.status_code != 200:
-                    continue
-                found[user] = int(answer.json()["model_version"])
-                if worth is not None:
-                    value = {"request_id": request, "value": worth(found[user])}
-                    told = client.post("/v1/models/adult:feedback", json={"labels": [value]})
-                    assert told.json() == {"values": 1}, told.text
         return found
 
     def pods(self) -> list[Process]:
@@ -235,7 +133,7 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
         return float(trial.draw.random() < 0.5)
 
     try:
-        process.wait_until(trial.leads, seconds=240, every=0.2)
+        process.wait_until(trial.has_begun, seconds=240, every=0.2)
         first = trial.visit(USERS, worth=equal)
         assert set(first.values()) == {1, version}
         assert (trial.scraped()["under_way"], trial.scraped()["watched"]) == (1, 1)
@@ -266,7 +164,7 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
         away.rename(trial.store)
         trial.wait(ended, lambda: sum(arm.exposed for arm in both(trial)) == len(USERS) + 20)
         running.set_weight(trial.target, 50)
-        trial.wait(ended, lambda: trial.leads(50))
+        trial.wait(ended, lambda: trial.has_begun(50))
         later = trial.visit(USERS)
         moved = {user for user in USERS if later[user] != first[user]}
         assert moved
