@@ -58,12 +58,14 @@ def deploy(
     from penstock.rollout.notices import teller
     from penstock.rollout.release import Outputs
     from penstock.rollout.release import deploy as release
+    from penstock.rollout.run_ended import note_release
 
     registered = Registration.read(Path(registration.path))
+    decided = Decision.read(Path(decision.path))
     result = release(
         Order(
             registration=registered,
-            decision=Decision.read(Path(decision.path)),
+            decision=decided,
             deployment=options,
             holdout=holdout.path,
             tracking_uri=tracking_uri,
@@ -84,4 +86,5 @@ def deploy(
             tracking_uri=tracking_uri,
         ),
     )
+    note_release(result, decided, run=pipeline_run, tracking_uri=tracking_uri)
     return result.outcome == "promoted"

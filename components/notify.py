@@ -5,31 +5,37 @@ from kfp import dsl
 from penstock.components._component import component
 
 
-@component(runs_in="data", cached=False)
+@component(runs_in="deploy", cached=False)
 def notify(
     status: dsl.PipelineTaskFinalStatus,
     name: str,
     options: dict = {},  # noqa: B006
+    tracking_uri: str = "",
+    pipeline_run: str = "",
 ) -> None:
-    """Post how a run ended; made to be a pipeline's exit handler.
+    """Notify people how a run ended, with the cause; made to be a pipeline's exit handler.
 
-    A message that cannot be delivered is reported in the task's log and never changes how the run
-    ended.
+    The cause is what `deploy` or `fail` wrote into MLflow. Where none has, a step ended with an
+    error. A message that cannot be delivered is reported in the task's log and never changes how
+    the run ended. A task that is tried again notifies nobody again.
 
     Args:
         status: The run's final status, which Kubeflow gives to an exit handler.
         name: The project's name.
-        options: Fields of the section `notify`: its webhook, or that of PENSTOCK_WEBHOOK, and its
-            file get the message.
+        options: Fields of the section `notify`: who is notified.
+        tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
+        pipeline_run: Names this run.
 
     Fails when:
-        Never.
+        A field of `options` is wrong.
     """
-    from penstock.common.progress import say
-    from penstock.notification import NotifySpec, outcome_text, post
+    from penstock.rollout.run_ended import notify_of_end
 
-    places = NotifySpec.parse(options, where="notify")
-    text = outcome_text(name=name, state=status.state, error=status.error_message or "")
-    for problem in post(text, state=status.state, webhook=places.webhook, file=places.file):
-        print(problem)  # noqa: T201
-    say(text)
+    notify_of_end(
+        status.state,
+        name=name,
+        run=pipeline_run,
+        notify=options,
+        tracking_uri=tracking_uri,
+        error=status.error_message or "",
+    )

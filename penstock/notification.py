@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -24,6 +24,7 @@ from penstock.records.decision import Decision
 from penstock.records.monitoring import Verdict
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
+from penstock.records.run_end import Outcome
 from penstock.records.spec import Spec
 from penstock.redaction import keep, learn, redact
 
@@ -103,22 +104,24 @@ class Message:
     origin: str = "monitor"
 
 
-def deliver(message: Message, *, to: NotifySpec, folder: Path, posted: bool = False) -> list[str]:
+def deliver(
+    message: Message, *, to: NotifySpec, folder: Path, file_alone: bool = False
+) -> list[str]:
     """Deliver a message to every place that is named.
 
     Args:
         message: The message.
         to: The places; of the webhook also the environment's `PENSTOCK_WEBHOOK`.
         folder: What the path of a file is relative to.
-        posted: A run has notified the webhook and the file itself, so they are left out.
+        file_alone: Only the file gets it: a run on a cluster has notified the others itself.
 
     Returns:
         What could not be delivered, one sentence each, without secrets.
     """
     named = str(folder / to.file) if to.file else ""
-    problems = []
-    if not posted:
-        problems += post(message.text, state=message.event, webhook=to.webhook, file=named)
+    if file_alone:
+        return _written(message.text, state=message.event, file=named)
+    problems = post(message.text, state=message.event, webhook=to.webhook, file=named)
     if to.cloudevents:
         problems += _tried(
             "the receiver of events",
@@ -193,28 +196,12 @@ def _connected(spec: EmailSpec, context: ssl.SSLContext) -> smtplib.SMTP:
     return smtplib.SMTP(spec.server, spec.port, timeout=_TIMEOUT)
 
 
-def outcome_text(*, name: str, state: str, error: str = "") -> str:
-    """Return the outcome in one or two sentences.
-
-    Args:
-        name: The project's name.
-        state: Kubeflow's final state: SUCCEEDED, FAILED or CANCELLED.
-        error: Kubeflow's message, where it has one.
-    """
-    if state == "SUCCEEDED":
-        return f"{name}: released. The run succeeded."
-    if state == "FAILED":
-        detail = f" {error.rstrip('.')}." if error else ""
-        return f"{name}: not released. The run failed, or a gate or the canary refused it.{detail}"
-    return f"{name}: not released. The run ended as {state or 'unknown'}."
-
-
 def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[str]:
-    """Deliver an outcome to every place that is named.
+    """Deliver a text to a webhook and a file.
 
     Args:
         text: The message.
-        state: Kubeflow's final state, put beside the message.
+        state: What happened, in a word; put beside the message in the file.
         webhook: An http(s) address that takes a Slack-compatible JSON body, or a reference to it;
             empty means the environment's `PENSTOCK_WEBHOOK`. No message repeats more of it than
             its host.
@@ -222,7 +209,7 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
 
     Returns:
         What could not be delivered, one sentence each. Nothing is raised: a message that is lost
-        must not change how the run ended.
+        must not change what it is about.
     """
     address = webhook or os.environ.get("PENSTOCK_WEBHOOK", "")
     text = redact(text)
@@ -231,16 +218,35 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
         problem = _posted(address, text)
         if problem:
             problems.append(problem)
-    if file:
-        try:
-            _append(Path(file), {"state": state, "text": text})
-        except OSError as error:
-            problems.append(f"{file} could not be written: {error.strerror}")
-    return problems
+    return problems + _written(text, state=state, file=file)
 
 
-def reason_of(record: Path) -> str:
-    """Return the reason of a decision, validation, rollout, approval or verdict, from its record.
+def _written(text: str, *, state: str, file: str) -> list[str]:
+    if not file:
+        return []
+    try:
+        _append(Path(file), {"state": state, "text": redact(text)})
+    except OSError as error:
+        return [f"{file} could not be written: {error.strerror}"]
+    return []
+
+
+class Cause(NamedTuple):
+    """What a record says of how a run ended.
+
+    Attributes:
+        outcome: What the run came to.
+        reason: Why, in sentences.
+        version: The registered version, if the record is of one.
+    """
+
+    outcome: Outcome
+    reason: str
+    version: int | None = None
+
+
+def cause_of(record: Path) -> Cause:
+    """Return why a run ended, from the record of the step that ended it.
 
     Args:
         record: The file of a decision, a validation, a rollout, an approval's outcome or a verdict.
@@ -253,18 +259,29 @@ def reason_of(record: Path) -> str:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"not a record: {error}", where=str(record)) from error
     if kind == f"penstock/{Decision.KIND}":
-        return Decision.read(record).grounds()
+        return Cause("refused", Decision.read(record).grounds())
     if kind == f"penstock/{Validation.KIND}":
-        return Validation.read(record).reason()
+        return Cause("refused", Validation.read(record).reason())
     if kind == f"penstock/{Rollout.KIND}":
-        return Rollout.read(record).reason
+        rollout = Rollout.read(record)
+        return Cause("rolled_back", rollout.reason, rollout.candidate)
     if kind == f"penstock/{ApprovalOutcome.KIND}":
-        return ApprovalOutcome.read(record).reason()
+        approval = ApprovalOutcome.read(record)
+        return Cause("refused", approval.reason(), approval.version)
     if kind == f"penstock/{Verdict.KIND}":
-        return Verdict.read(record).reason()
+        return Cause("failed", Verdict.read(record).reason())
     raise InputError(
         f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
     )
+
+
+def reason_of(record: Path) -> str:
+    """Return the reason of a decision, validation, rollout, approval or verdict, from its record.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    return cause_of(record).reason
 
 
 def _posted(address: str, text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-WIDTH = 240
+WIDTH = 500
 
 _UNBROKEN = 1 << 20
 _Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

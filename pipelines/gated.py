@@ -14,17 +14,53 @@ from penstock.components.deploy import deploy
 from penstock.components.evaluate import evaluate
 from penstock.components.explain import explain
 from penstock.components.fail import fail
+from penstock.components.notify import notify as tell_of_the_end
 from penstock.components.probe_serving import probe_serving
 from penstock.components.register import register
 from penstock.pipelines.outcomes import ENDINGS
 from penstock.pipelines.task_settings import light, network, renamed, sized
 
 
-def end(name: str, *, evidence: object) -> Any:
-    """End the run as failed, by a task that says how it ended; return the task."""
-    ending = ENDINGS[name]
-    ended = renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}.")
+def end(task: str, /, *, evidence: object, **told: Any) -> Any:
+    """End the run as failed, by a task that says how it ended; return the task.
+
+    Args:
+        task: Its name, one of `ENDINGS`.
+        evidence: The record that says why.
+        **told: Inputs of `fail` that let the exit handler know why; none, where another does.
+    """
+    ending = ENDINGS[task]
+    ended = renamed(fail, task)(evidence=evidence, reason=f"{ending.sentence}.", **told)
     return light(ended, ending.title)
+
+
+@dataclass(frozen=True)
+class Notifying:
+    """A run whose exit handler notifies people of how it ended, and why.
+
+    Attributes:
+        name: The project.
+        tracking_uri: The MLflow store, where the steps that end a run write why.
+    """
+
+    name: Any
+    tracking_uri: Any
+
+    def exit_handler(self, notify: Any) -> Any:
+        """Return the task that notifies people; `notify` has fields of that section."""
+        return light(tell_of_the_end(options=notify, **self._run), "Notify")
+
+    def end(self, task: str, /, *, evidence: object) -> Any:
+        """End the run as `gated.end` does, by a task that writes down why."""
+        return end(task, evidence=evidence, **self._run)
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "tracking_uri": self.tracking_uri,
+            "pipeline_run": dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        }
 
 
 @dataclass(frozen=True)
@@ -51,7 +87,7 @@ class ReleaseSettings:
     requested_by: Any
     tracking_uri: Any
     notify: Any
-    end: Callable[..., Any] = end
+    end: Callable[..., Any]
 
 
 def gated(

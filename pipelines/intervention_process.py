@@ -87,10 +87,21 @@ def compare(found: Located, order: Intervention) -> Comparison:
     )
 
 
-def run(
-    found: Located, order: Intervention, stage: Stage, *, by: str | None = audit.MONITOR
-) -> RunStatus:
+def run(found: Located, order: Intervention, stage: Stage) -> RunStatus:
+    """Do as `carry_out` for the monitor; return what it is to know of it.
+
+    Raises:
+        PenstockError: If it cannot be run.
+    """
+    result = carry_out(found, order, stage, by=audit.MONITOR)
+    version = result.registration.version if result.registration else None
+    return RunStatus(state=result.outcome, reason=redact(result.reason), version=version)
+
+
+def carry_out(found: Located, order: Intervention, stage: Stage, *, by: str | None) -> RunResult:
     """Run a recall or a retraining, or go on with it, to its end.
+
+    Nobody is notified of how it ended: whoever asked for it does that.
 
     Args:
         found: The project.
@@ -113,8 +124,7 @@ def run(
     finally:
         refresh_index(found)
     print(summary(result), flush=True)
-    version = result.registration.version if result.registration else None
-    return RunStatus(state=result.outcome, reason=redact(result.reason), version=version)
+    return result
 
 
 def _begun(

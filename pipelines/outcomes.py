@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Outcome = Literal["released", "refused", "rolled_back", "failed"]
+from penstock.records.run_end import Outcome
 
 EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3, "rolled_back": 4}
 

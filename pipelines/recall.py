@@ -4,9 +4,8 @@ from kfp import dsl
 
 from penstock.components.fetch_version import fetch_version
 from penstock.components.ingest import ingest
-from penstock.components.notify import notify as tell_of_the_end
-from penstock.pipelines.gated import ReleaseSettings, gated
-from penstock.pipelines.task_settings import light, network, sized
+from penstock.pipelines.gated import Notifying, ReleaseSettings, gated
+from penstock.pipelines.task_settings import network, sized
 
 NAME = "penstock-recall"
 
@@ -44,8 +43,8 @@ def recall(
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
         notify: Who is notified that it waits for people, and how it ended: section `notify`.
     """
-    notified = light(tell_of_the_end(name=name, options=notify), "Notify")
-    with dsl.ExitHandler(notified, name="recall"):
+    run = Notifying(name, tracking_uri)
+    with dsl.ExitHandler(run.exit_handler(notify), name="recall"):
         rows = network(sized(ingest(uri=uri), "Ingest", limit="2Gi"))
         fetched = network(
             sized(
@@ -68,5 +67,6 @@ def recall(
                 requested_by=requested_by,
                 tracking_uri=tracking_uri,
                 notify=notify,
+                end=run.end,
             ),
         )

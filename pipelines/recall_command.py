@@ -67,11 +67,13 @@ def _recall(options: argparse.Namespace) -> int:
 
 def _run(found: Located, order: Intervention, result: Comparison, *, version: int) -> int:
     from penstock.monitoring.interventions.intervention import after_comparison
-    from penstock.pipelines.intervention_process import run
+    from penstock.pipelines.intervention_process import carry_out
     from penstock.pipelines.interventions import Stage
+    from penstock.pipelines.run_notice import notify_of
 
     now = datetime.now(UTC)
-    chosen = result.model_copy(update={"version": version})
+    # A person may have the gate judge it on few rows of a class: it says so itself.
+    chosen = result.model_copy(update={"version": version, "rarest": None})
     order = after_comparison(order, chosen, spec=found.project.monitoring, now=now)
     if order.stage != "recall":
         least = found.project.monitoring.recall_rows
@@ -82,8 +84,10 @@ def _run(found: Located, order: Intervention, result: Comparison, *, version: in
             remedy="Send labels, name an earlier time with --since, or set "
             "monitoring.recall_rows. Without the gate: penstock rollback.",
         )
-    status = run(found, order, Stage(found.home / "monitor" / "recalls", order.run), by=None)
-    return EXIT_CODES[status.state] if status.state != "running" else EXIT_CODES["failed"]
+    stage = Stage(found.home / "monitor" / "recalls", order.run)
+    ended = carry_out(found, order, stage, by=None)
+    notify_of(ended, found=found)
+    return EXIT_CODES[ended.outcome]
 
 
 def _order(found: Located, *, since: str) -> Intervention:

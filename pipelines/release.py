@@ -3,9 +3,8 @@
 from kfp import dsl
 
 from penstock.components.ingest import ingest
-from penstock.components.notify import notify as tell_of_the_end
-from penstock.pipelines.gated import ReleaseSettings
-from penstock.pipelines.task_settings import light, network, sized
+from penstock.pipelines.gated import Notifying, ReleaseSettings
+from penstock.pipelines.task_settings import network, sized
 from penstock.pipelines.trained import CandidateSettings, trained
 
 NAME = "penstock-release"
@@ -63,8 +62,8 @@ def release(
         tracking_uri: MLflow store, else MLFLOW_TRACKING_URI.
         notify: Who is notified of waits and ends.
     """
-    notified = light(tell_of_the_end(name=name, options=notify), "Notify")
-    with dsl.ExitHandler(notified, name="release"):
+    run = Notifying(name, tracking_uri)
+    with dsl.ExitHandler(run.exit_handler(notify), name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         trained(
             dataset=read.outputs["dataset"],
@@ -88,5 +87,6 @@ def release(
                 requested_by=requested_by,
                 tracking_uri=tracking_uri,
                 notify=notify,
+                end=run.end,
             ),
         )

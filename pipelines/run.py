@@ -29,6 +29,7 @@ from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.redaction import redact
+from penstock.rollout.run_ended import CALLER_NOTIFIES
 from penstock.rollout.spec import Fault
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def _run(
     environment = {
         "PENSTOCK_HOME": str(home),
         "PENSTOCK_PIPELINE_RUN": where.name,
+        CALLER_NOTIFIES: "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         **secrets,
     }

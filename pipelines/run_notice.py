@@ -8,15 +8,14 @@ from pathlib import Path
 from penstock.notification import Message, deliver
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import INDEX
-from penstock.pipelines.run import NOTIFY
 from penstock.pipelines.run_result import RunResult
-from penstock.triggers.notices import SAID
+from penstock.records.run_end import IN_WORDS
 
 
 def notify_of(result: RunResult, *, found: Located, summary: Path | None = None) -> None:
     """Notify people of how a run ended, and print what could not be delivered.
 
-    Its own step has notified the webhook and the file, if the run came so far.
+    The run's own step leaves it to this process, which knows the cause.
 
     Args:
         result: How it ended.
@@ -30,7 +29,6 @@ def notify_of(result: RunResult, *, found: Located, summary: Path | None = None)
         _message(result, service=found.project.name),
         to=found.project.notify,
         folder=found.folder,
-        posted=any(time.step == NOTIFY for time in result.times),
     )
     for problem in problems:
         print(f"  Note: {problem}")
@@ -43,7 +41,7 @@ def _message(result: RunResult, *, service: str) -> Message:
         identity=f"{service}-{result.folder.name}-{result.outcome}",
         event=result.outcome,
         service=service,
-        text=f"{service}: {SAID[result.outcome]}. {result.reason.rstrip('.')}. Page: {link}",
+        text=f"{service}: {IN_WORDS[result.outcome]}. {result.reason.rstrip('.')}. Page: {link}",
         time=datetime.now(UTC),
         data={"run": result.folder.name, "version": version},
         origin="release",

@@ -9,7 +9,7 @@ from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.gate.evaluation import Evaluation
 from penstock.pipelines.local_runner import StepTime
-from penstock.pipelines.outcomes import ENDINGS, Outcome
+from penstock.pipelines.outcomes import ENDINGS
 from penstock.pipelines.outputs import Outputs, collect_pages
 from penstock.pipelines.view import RunView
 from penstock.records.approval import ApprovalOutcome
@@ -18,6 +18,7 @@ from penstock.records.decision import Decision
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
+from penstock.records.run_end import Outcome
 from penstock.rollout.words import headline
 
 

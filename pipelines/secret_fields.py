@@ -33,9 +33,11 @@ from penstock.redaction.forms import WEBHOOK, in_text
 _READ_IN = (*READ_IN, "uri")
 """With the parameter of the pipeline that is called otherwise than the field."""
 
+_TRACKING = ("train", "evaluate", "register", "approve", "deploy")
+
 STEPS: Mapping[str, tuple[str, ...]] = {
     "source": ("ingest",),
-    "tracking_uri": ("train", "evaluate", "register", "approve", "deploy"),
+    "tracking_uri": (*_TRACKING, "fail", "notify"),
     "notify": ("approve", "deploy", "notify"),
     "deployment": ("deploy",),
 }
@@ -49,7 +51,7 @@ WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
 SCORING: Mapping[str, tuple[str, ...]] = dict.fromkeys(("tracking_uri", "scoring"), ("score",))
 """The same of the pipeline that scores."""
 CLOSED_LOOP: Mapping[str, tuple[str, ...]] = {
-    "tracking_uri": (*STEPS["tracking_uri"], "fetch-version", "monitor", "intervene", "settle"),
+    "tracking_uri": (*_TRACKING, "fetch-version", "monitor", "intervene", "settle"),
     "notify": ("approve", "deploy", "monitor", "intervene"),
     "deployment": ("deploy", "monitor", "intervene", "export-rows", "record-refusal", "settle"),
 }

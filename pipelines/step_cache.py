@@ -33,13 +33,14 @@ from penstock.gate.policy import Policy
 from penstock.gate.rules import business_value
 from penstock.records.dataset import FILE_NAME, RECORD_NAME, Dataset
 from penstock.redaction import redact, redact_address
+from penstock.rollout.run_ended import CALLER_NOTIFIES
 
 _FORMAT = 1
 _BLOCK = 1 << 20
 _OUTPUTS = "executor_output.json"
 
-_IGNORED = frozenset({"PENSTOCK_PIPELINE_RUN", "PENSTOCK_HOME"})
-"""Variables that say where a run is, and not what a step does."""
+_IGNORED = frozenset({"PENSTOCK_PIPELINE_RUN", "PENSTOCK_HOME", CALLER_NOTIFIES})
+"""Variables that say where a run is and who began it, and not what a step does."""
 
 
 @dataclass(frozen=True)

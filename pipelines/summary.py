@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from penstock.pipelines.outcomes import VERDICTS, Outcome
+from penstock.pipelines.outcomes import VERDICTS
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.run import NOTIFY
 from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
 from penstock.records.dataset import Dataset, sorted_by_risk
+from penstock.records.run_end import Outcome
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
@@ -66,10 +66,7 @@ def write_summary(result: RunResult, *, also: Path | None = None) -> None:
     )
     if also is not None:
         link = (result.home / INDEX).as_uri()
-        notified = any(time.step == NOTIFY for time in result.times)
-        write_ending(
-            also, outcome=result.outcome, reason=result.reason, link=link, notified=notified
-        )
+        write_ending(also, outcome=result.outcome, reason=result.reason, link=link, notified=False)
 
 
 def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str, notified: bool) -> None:
@@ -80,7 +77,7 @@ def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str, notifi
         outcome: How it ended.
         reason: Why.
         link: Where its page is.
-        notified: Whether its own step has notified people.
+        notified: Whether the run has notified people itself, as one on Kubeflow does.
 
     Raises:
         ServiceError: If it cannot be written.

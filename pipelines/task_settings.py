@@ -18,6 +18,7 @@ from kfp import dsl
 
 from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
+from penstock.pipelines.outcomes import ENDINGS
 
 _NUMBER = re.compile(r"-\d+$")
 """What kfp adds to the name of a task that a pipeline has several times."""
@@ -94,13 +95,19 @@ def on_cluster(
     def placed(*arguments: Any) -> None:
         pipeline.pipeline_func(*arguments)
         for name, task in Pipeline.get_default_pipeline().tasks.items():
-            step = _NUMBER.sub("", name)
+            step = _step_of(name)
             _place(task, name=step, cluster=compiled)
             for claim in claims.get(step, ()):
                 _mount(task, claim)
 
     spec = pipeline.component_spec
     return dsl.pipeline(placed, name=spec.name, description=spec.description)
+
+
+def _step_of(task: str) -> str:
+    """Return the name that the section `cluster` has for a task."""
+    name = _NUMBER.sub("", task)
+    return "fail" if name in ENDINGS else name
 
 
 def _place(task: dsl.PipelineTask, *, name: str, cluster: ClusterSpec) -> None:

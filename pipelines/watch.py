@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from penstock.common.progress import MARK
 from penstock.errors import ServiceError
 from penstock.pipelines.kubeflow_client import Patience, message_of
-from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
+from penstock.pipelines.outcomes import ENDINGS, TITLES
 from penstock.pipelines.run import NOTIFY, STEPS
 from penstock.pipelines.view import RunView, State, raised_in
+from penstock.records.run_end import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -27,9 +27,19 @@ StepName = Literal[
 """A step's name in Kubeflow; in the order in which a release takes them, then a recall's own."""
 
 TaskName = Literal[
-    StepName, "monitor", "intervene", "export-rows", "hold-out", "record-refusal", "settle", "score"
+    StepName,
+    "fail",
+    "monitor",
+    "intervene",
+    "export-rows",
+    "hold-out",
+    "record-refusal",
+    "settle",
+    "score",
 ]
-"""The same with the steps of the monitor's pipeline and of that for batches."""
+"""The same with those that end a run which is not released (`fail`), and with the steps of the
+monitor's pipeline and of that for batches."""
+
 
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)

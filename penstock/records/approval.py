@@ -55,6 +55,11 @@ class ApprovalOutcome(Record):
     deadline: datetime | None = None
     approvals: tuple[Approval, ...] = Field(default=(), description="In the order of the log")
 
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return int(self.uri.rpartition("/")[2])
+
     def reason(self) -> str:
         """Return why it ended as it did."""
         return self.sentence

@@ -39,7 +39,7 @@ class Intervention(Value):
     grounds: str = Field(default="", description="Why this stage, in sentences")
     waits: str = Field(default="", description="What it waits for, in a sentence; empty: nothing")
     told: tuple[str, ...] = Field(
-        default=(), description="Kinds of waiting that people were notified of: labels, people"
+        default=(), description="Kinds of waiting that people were notified of: labels, comparison"
     )
 
 
@@ -61,6 +61,11 @@ class Comparison(Record):
     gate: int = Field(
         description="Those of them in the half that the gate may judge a recall on: the choice has "
         "not seen it"
+    )
+    rarest: int | None = Field(
+        default=None,
+        description="Those of that half that are of the class that has fewest; None: there are no "
+        "classes, or it is not known",
     )
 
 

@@ -54,7 +54,7 @@ def teller(
     name, version = registration.name, registration.version
 
     def tell(text: str) -> None:
-        link = _link(name, version, tracking_uri=tracking_uri)
+        link = page_of(name, version, tracking_uri=tracking_uri)
         message = Message(
             identity="-".join(filter(None, (name, str(version), run, "waiting", of))),
             event="waiting",
@@ -70,8 +70,14 @@ def teller(
     return tell
 
 
-def _link(name: str, version: int, *, tracking_uri: str) -> str:
-    """Return where people see the version: its page in MLflow, or the project's; empty: nowhere."""
+def page_of(name: str, version: int | None, *, tracking_uri: str) -> str:
+    """Return where people see a version: its page in MLflow, or the project's; empty: nowhere.
+
+    Args:
+        name: The project.
+        version: The version; None: its model is shown, with all versions.
+        tracking_uri: The MLflow store.
+    """
     try:
         uri = urlsplit(tracking.resolve_uri(tracking_uri))
     except PenstockError:
@@ -79,6 +85,7 @@ def _link(name: str, version: int, *, tracking_uri: str) -> str:
     if uri.scheme in ("http", "https"):
         # Without the user and the password that the address may hold.
         server = f"{uri.scheme}://{uri.netloc.rpartition('@')[2]}{uri.path.rstrip('/')}"
-        return f"{server}/#/models/{name}/versions/{version}"
+        place = f"/versions/{version}" if version is not None else ""
+        return f"{server}/#/models/{name}{place}"
     page = local_home() / _PAGE
     return page.resolve().as_uri() if page.is_file() else ""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from penstock.processes import logs
+from penstock.records.run_end import Outcome
 from penstock.redaction import redact
-
-Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -21,7 +20,7 @@ class Ending(NamedTuple):
         outcome: The outcome.
         reason: Why, in sentences.
         link: Where its page is; empty: it has none.
-        posted: Whether the run has notified the webhook and the file itself.
+        posted: Whether the run has notified people itself, as one on Kubeflow does.
     """
 
     outcome: Outcome

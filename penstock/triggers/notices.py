@@ -5,16 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from penstock.notification import Message
+from penstock.records.run_end import IN_WORDS
 from penstock.triggers.releases import REFUSALS
 from penstock.triggers.store import Release, TriggerStore
-
-SAID = {
-    "released": "released",
-    "refused": "not released, it was refused",
-    "rolled_back": "not released, it was rolled back",
-    "failed": "not released, the run failed",
-}
-"""How a release ended, in words."""
 
 
 def ended(release: Release, *, service: str, identity: str) -> Message:
@@ -31,7 +24,7 @@ def ended(release: Release, *, service: str, identity: str) -> Message:
         identity=f"{service}-trigger-{identity}-{release.number}-{outcome}",
         event=outcome,
         service=service,
-        text=f"{service}: {SAID[outcome]}. {release.reason.rstrip('.')}. Started by "
+        text=f"{service}: {IN_WORDS[outcome]}. {release.reason.rstrip('.')}. Started by "
         f"{cause(release)}.{link}",
         time=_time(release.ended),
         data={

@@ -16,8 +16,9 @@ from typing import Any
 from penstock.errors import ServiceError
 from penstock.processes.identity import ProcessRef
 from penstock.records.base import restored
+from penstock.records.run_end import Outcome
 from penstock.triggers.database import Database, count, remember
-from penstock.triggers.endings import Ending, Outcome
+from penstock.triggers.endings import Ending
 from penstock.triggers.events import Event
 
 REFUSED: tuple[Outcome, ...] = ("refused", "rolled_back")
@@ -63,7 +64,7 @@ class Release:
         outcome: How it ended.
         reason: Why.
         link: Where its page is; empty: it has none.
-        posted: Whether its run has notified the webhook and the file itself.
+        posted: Whether its run has notified people itself, as one on Kubeflow does.
     """
 
     number: int

@@ -123,7 +123,7 @@ class Trigger:
         # After the message on the refusal that stopped it.
         if self._stopped_newly() and not self.store.to_notify():
             message = notices.stopped(self.store, service=self.service, now=time.time())
-            said += [message.text, *self._deliver(message, posted=False)]
+            said += [message.text, *self._deliver(message)]
             self.store.note_stop()
         self._publish()
         return said
@@ -141,14 +141,16 @@ class Trigger:
 
     def _end(self, release: Release) -> list[str]:
         message = notices.ended(release, service=self.service, identity=self.store.identity)
-        problems = self._deliver(message, posted=release.posted)
+        problems = self._deliver(message, file_alone=release.posted)
         self.store.notified(release.number)
         return [f"Release {release.number}: {message.text}", *problems]
 
-    def _deliver(self, message: Message, *, posted: bool) -> list[str]:
+    def _deliver(self, message: Message, *, file_alone: bool = False) -> list[str]:
         return [
             f"{problem} Lost: {message.event} of {message.time:%Y-%m-%d %H:%M}."
-            for problem in deliver(message, to=self.notify, folder=self.beside, posted=posted)
+            for problem in deliver(
+                message, to=self.notify, folder=self.beside, file_alone=file_alone
+            )
         ]
 
     def _publish(self) -> None:

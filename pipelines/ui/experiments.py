@@ -66,7 +66,8 @@ def _under_way(name: str, seen: Seen) -> Iterator[str | Cell]:
 
 def _last_look(name: str, seen: Seen) -> Iterator[str]:
     """Yield what its controller saw last, and whether anybody watches it."""
-    found = experiment_of(seen.project)
+    # One on a cluster would be asked of its API each time that the page is opened.
+    found = experiment_of(seen.project) if seen.here else None
     if found is not None and found.rollout.identity == name:
         if found.reading is not None:
             yield f"At {clock(found.reading.time)}: {found.reading.sentence}"

@@ -9,9 +9,9 @@ from penstock.errors import PenstockError
 from penstock.pipelines.ui.parts import Row, clock, section
 from penstock.pipelines.ui.seen import Seen
 from penstock.processes.lock import holder_of
+from penstock.records.run_end import Outcome
 from penstock.reports.page import Cell, Section, Tone, paragraph, warning
 from penstock.triggers import notices
-from penstock.triggers.endings import Outcome
 from penstock.triggers.releases import REFUSALS
 from penstock.triggers.store import Release, TriggerStore, Waiting
 from penstock.triggers.trigger import TriggerFolder

@@ -115,7 +115,7 @@ def test_a_model_names_the_image_and_the_code_that_trained_it(
 def test_the_exit_handler_told_how_it_ended(released: Released) -> None:
     told = (released.folder / "ended.jsonl").read_text().splitlines()
     assert len(told) == 1
-    assert json.loads(told[0])["state"] == "SUCCEEDED"
+    assert json.loads(told[0])["state"] == "released"
 
 
 def test_fail_fails_with_its_reason(

@@ -164,8 +164,8 @@ def test_the_raw_log_and_the_notice_are_there(released: tuple[Path, str]) -> Non
     project, _ = released
     assert "Executing task 'ingest'" in (last_run(project) / "kfp.log").read_text()
     outcome = json.loads((project.parent / "outcomes.jsonl").read_text().splitlines()[-1])
-    assert outcome["state"] == "SUCCEEDED"
-    assert "released" in outcome["text"]
+    assert outcome["state"] == "released"
+    assert "released. Approved" in outcome["text"]
 
 
 def test_the_champion_is_the_released_version(released: tuple[Path, str]) -> None:
@@ -430,9 +430,10 @@ def test_a_step_that_fails_is_named_and_notified(shell) -> None:
     assert done.returncode == 1
     assert re.search(r"FAILED +Ingest .*simulated-transactions.csv", done.stdout)
     assert "FAILED  Ingest failed: " in done.stdout
-    outcome = json.loads((project.parent / "failures.jsonl").read_text().splitlines()[-1])
-    assert outcome["state"] == "FAILED"
-    assert "not released" in outcome["text"]
+    (line,) = (project.parent / "failures.jsonl").read_text().splitlines()
+    outcome = json.loads(line)
+    assert outcome["state"] == "failed"
+    assert "not released, the run failed. Ingest failed: " in outcome["text"]
 
 
 def test_a_lost_notice_changes_nothing(shell) -> None:
@@ -441,7 +442,7 @@ def test_a_lost_notice_changes_nothing(shell) -> None:
     done = shell("run", str(project))
     assert done.returncode == 1
     assert "FAILED  Ingest failed: " in done.stdout
-    assert "webhook at 127.0.0.1:9 did not accept it" in (last_run(project) / "kfp.log").read_text()
+    assert "webhook at 127.0.0.1:9 did not accept it" in done.stdout
 
 
 INPUTS = {"validate", "split", "engineer_features", "train"}

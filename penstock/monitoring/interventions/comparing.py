@@ -83,6 +83,7 @@ def compared(
             "version": choice.version,
             "reason": choice.reason,
             "figures": tuple(one.sentence for one in choice.comparisons),
+            "rarest": rows.rarest(watched.model.classes),
         }
     )
 

@@ -164,10 +164,11 @@ class _Work:
             return
         if status.state != "running":
             self._ended(one, status)
-        elif status.waits:
-            self._wait(one.model_copy(update={"waits": status.waits}), "people")
-        elif one.waits:
-            self._keep_changed(one, waits="")
+        elif status.waits != one.waits:
+            # The run's own step has notified people that it waits for them.
+            self._keep_changed(one, waits=status.waits)
+            if status.waits:
+                self.said.append(status.waits)
 
     def _wait(self, one: Intervention, whom: str) -> None:
         """Keep that it waits; people are notified once of each kind of waiting."""

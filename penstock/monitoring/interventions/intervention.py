@@ -91,23 +91,40 @@ def after_comparison(
         now: The time.
     """
     if found.version is not None and found.version not in intervention.refused:
-        missing = spec.recall_rows - found.gate
-        if missing <= 0:
+        missing = _missing_for_recall(found, spec=spec)
+        if not missing:
             return _running(intervention, "recall", found, now=now)
-        waits = (
-            f"{found.reason} It is suggested to recall version {found.version}. The gate needs "
-            f"{missing:,} more labelled rows of its half of them ({found.gate:,} of "
-            f"{spec.recall_rows:,} are there)."
-        )
-        return _waiting(intervention, found, waits)
-    missing = spec.retrain_rows - found.labelled
-    if missing <= 0:
+        # A class may be too rare for ever: what a retraining takes is not waited for any longer.
+        if found.gate < spec.recall_rows or found.labelled < spec.retrain_rows:
+            waits = f"{found.reason} It is suggested to recall version {found.version}. {missing}"
+            return _waiting(intervention, found, waits)
+        found = found.model_copy(update={"reason": f"{found.reason} {missing}"})
+    rows = spec.retrain_rows - found.labelled
+    if rows <= 0:
         return _running(intervention, "retrain", found, now=now)
     waits = (
         f"{_grounds(intervention, found)} Retraining takes {spec.retrain_rows:,} labelled rows "
-        f"since the change; {found.labelled:,} are there, {missing:,} are missing."
+        f"since the change; {found.labelled:,} are there, {rows:,} are missing."
     )
     return _waiting(intervention, found, waits)
+
+
+def _missing_for_recall(found: Comparison, *, spec: MonitoringSpec) -> str:
+    """Return what the gate lacks to judge a recall, in a sentence; empty: nothing."""
+    from penstock.metrics.intervals import MIN_CLASS_ROWS
+
+    rows = spec.recall_rows - found.gate
+    if rows > 0:
+        return (
+            f"The gate needs {rows:,} more labelled rows of its half of them ({found.gate:,} of "
+            f"{spec.recall_rows:,} are there)."
+        )
+    if found.rarest is not None and found.rarest < MIN_CLASS_ROWS:
+        return (
+            f"The gate needs {MIN_CLASS_ROWS} rows of each class in its half of the labelled rows; "
+            f"of the rarest {found.rarest} are there."
+        )
+    return ""
 
 
 def _grounds(intervention: Intervention, found: Comparison) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,11 +36,28 @@ class LabelledRows:
     @property
     def gate(self) -> int:
         """How many of those are in the half that the gate judges a recall on."""
+        return len(self._labels_of_gate())
+
+    def rarest(self, classes: Sequence[str]) -> int | None:
+        """Return how many of that half are of the class that has fewest.
+
+        Args:
+            classes: The model's; none: it predicts values.
+
+        Returns:
+            The number; None: there are no classes, or no label is one of them.
+        """
+        counts = Counter(map(str, self._labels_of_gate()))
+        found = [counts[name] for name in classes]
+        return min(found) if any(found) else None
+
+    def _labels_of_gate(self) -> list[Any]:
         requests = self.rows["request_id"].to_pylist()
-        return sum(
-            label is not None and half_of(request) == "gate"
+        return [
+            label
             for request, label in zip(requests, self.labels, strict=True)
-        )
+            if label is not None and half_of(request) == "gate"
+        ]
 
     def to_choose(self, version: int) -> LabelledRows:
         """Return the rows of the other half that a version answered."""

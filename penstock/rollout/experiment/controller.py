@@ -88,9 +88,12 @@ class ExperimentController(Controller):
         )
 
     def _watch(self, here: Transition, phase: Literal["shadow", "step"]) -> Move:
-        # Whoever ends it does not first bring up what it takes to go on.
+        # Whoever ends it does not first bring up what it takes to go on. Whom it promotes is looked
+        # at first: nobody may have watched for harm for long.
         ended = self._verdict(here, phase) if self._asked() else None
-        return ended or super()._watch(here, phase)
+        if ended is not None and ended.phase != "promote":
+            return ended
+        return super()._watch(here, phase)
 
     def _pause(self) -> None:
         due = time.monotonic() + self._plan.interval
@@ -132,6 +135,9 @@ class ExperimentController(Controller):
         """Return why the experiment is over; empty: it is not."""
         if self._asked():
             return f"Stopped by {self._asked().partition(' ')[2] or 'somebody'}."
+        if reading.verdict == "better" and self._blind:
+            # Nobody asked for its end, so it waits until harm would be seen.
+            return ""
         if watched(self._journal.rollout.intervals) > self._experiment.seconds:
             return "Its days are over."
         if self._experiment.automatic and reading.verdict in ("better", "worse"):
@@ -145,11 +151,20 @@ class ExperimentController(Controller):
         if not keep and reading.verdict == "better":
             if self._journal.rollout.fault:
                 why += " A fault was injected, so it is not promoted."
+            elif self._blind:
+                why += " The challenger is not promoted: whether it does harm is not seen. "
+                why += self._blind
             else:
                 reason = f"{reading.sentence} {why}"
                 return Move("promote", reason, weight=100, findings=findings)
         kept = "The champion is kept, as was asked." if keep else "The champion is kept."
         return Move("rollback", f"{kept} {reading.sentence} {why}", findings=findings)
+
+    @property
+    def _blind(self) -> str:
+        """Why the newest look did not see what users got; empty: it did."""
+        intervals = self._journal.rollout.intervals
+        return intervals[-1].blind if intervals else ""
 
     def _note(self, reading: ExperimentReading) -> None:
         """Leave what the look showed for Prometheus; without it the experiment goes on."""

@@ -66,7 +66,6 @@ class ShippedEvents:
         self._asked = 0.0
         self._failed = ""
         self._pods: dict[str, _Pod] = {}
-        self._anew = False
         self._waiting: list[_Entry] = []
         self._given = 0.0
 
@@ -95,19 +94,33 @@ class ShippedEvents:
         self._tell("")
 
     def begins_anew(self) -> bool:
-        """Look; return whether events have come that belong before what was given."""
+        """Look; return whether events have come that belong before what was given.
+
+        Where the store does not answer once more, what was given before stays until it does.
+        """
         self.look()
-        if self._waiting and self._waiting[0][0] <= self._given:
-            self._forget()
-            # Until the store has answered: whoever asks again must not count anything twice.
-            self._anew = True
-            self._looked = 0.0
-            self.look()
-        anew, self._anew = self._anew, False
-        return anew
+        if not self._late or self._place is None:
+            return False
+        before = self._pods, self._waiting, self._given
+        self._forget()
+        try:
+            self._fetch(self._place)
+        except ServiceError as error:
+            self._pods, self._waiting, self._given = before
+            self._place = None
+            self._tell(str(error))
+            return False
+        return True
+
+    @property
+    def _late(self) -> bool:
+        """Whether something waits that belongs before what was given."""
+        return bool(self._waiting) and self._waiting[0][0] <= self._given
 
     def read(self, observations: Observations, *, until: float) -> float:
         """Give what is known to be whole, in order of time."""
+        if self._late:
+            return self._given - _SKEW
         known = min(until, self._whole(until))
         while self._waiting and self._waiting[0][0] <= known:
             event = heapq.heappop(self._waiting)[-1]

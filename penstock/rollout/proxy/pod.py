@@ -28,6 +28,7 @@ from aiohttp import web
 from penstock.captures.files import Bounds
 from penstock.rollout.proxy.forward import Proxy
 from penstock.rollout.proxy.pod_limits import HEALTH
+from penstock.rollout.proxy.pod_metrics import MEDIA, METRICS, PodMetrics
 from penstock.rollout.proxy.requests import Limits, error
 from penstock.rollout.proxy.routing_table import RoutingTable
 from penstock.rollout.proxy.server import Handle, runner_of
@@ -55,8 +56,9 @@ async def _serve(options: argparse.Namespace, table: RoutingTable, events: Spool
     public = await runner_of(
         proxy.handle, connections=limits.connections, body_seconds=limits.seconds
     )
+    metrics = PodMetrics(table, events, service=options.service)
     health = await runner_of(
-        _health_of(proxy), connections=_HEALTH_CONNECTIONS, body_seconds=limits.seconds
+        _health_of(proxy, metrics), connections=_HEALTH_CONNECTIONS, body_seconds=limits.seconds
     )
     await web.TCPSite(public, options.host, options.port, backlog=1024).start()
     await web.TCPSite(health, options.host, options.health_port).start()
@@ -89,10 +91,12 @@ def _counts(table: RoutingTable) -> dict[str, Any]:
     return {"e": "counts", "t": time.time(), "weight": table.weight, "arms": arms}
 
 
-def _health_of(proxy: Proxy) -> Handle:
+def _health_of(proxy: Proxy, metrics: PodMetrics) -> Handle:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == METRICS:
+            return web.Response(body=metrics.exposition(), headers={"Content-Type": MEDIA})
         if request.path != HEALTH:
-            return error(404, f"unknown path: use GET {HEALTH}")
+            return error(404, f"unknown path: use GET {HEALTH} or GET {METRICS}")
         body = orjson.dumps(proxy.table.counts(), option=orjson.OPT_NON_STR_KEYS)
         return web.Response(body=body, content_type="application/json")
 
@@ -108,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     add("--experiment", required=True, help="the experiment's identity")
     add("--host", default="127.0.0.1", help="address to listen at")
     add("--port", type=int, required=True, help="port of users' requests")
-    add("--health-port", type=int, required=True, help=f"port of GET {HEALTH}")
+    add("--health-port", type=int, required=True, help=f"port of GET {HEALTH} and {METRICS}")
     add("--spool", type=Path, required=True, help="folder that events are written into")
     add("--to", required=True, help="address of the captures store")
     add("--segment-seconds", type=float, default=60.0, help="age at which a segment is shipped")

@@ -42,6 +42,13 @@ class SpooledEvents:
         if not self._writer.write("events", [(line, moment)]):
             self._writer.counters.add("events", "dropped", 1)
 
+    def counts(self) -> dict[str, int]:
+        """Return how many events were written down, and how many dropped."""
+        accepted, dropped = (
+            self._writer.counters.value("events", what) for what in ("accepted", "dropped")
+        )
+        return {"written": accepted - dropped, "dropped": dropped}
+
     def tick(self) -> None:
         """Close the segment if it is old enough."""
         self._writer.tick()

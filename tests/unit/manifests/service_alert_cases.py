@@ -49,6 +49,51 @@ UNWATCHED = (
 )
 
 
+def proxies(values: str) -> Series:
+    return said("experiment_proxy_weight_ratio", values, pod="a")
+
+
+SEEN = {"service": "credit"}
+UNSEEN = (
+    Case(
+        "PenstockExperimentUnseen",
+        "the guardian's port has it",
+        proxies(steady()) | course(steady(), steady()),
+        model=SEEN,
+    ),
+    Case("PenstockExperimentUnseen", "no proxy runs", course(steady(0), steady(0)), model=SEEN),
+    Case(
+        "PenstockExperimentUnseen",
+        "the guardian was gone for an hour",
+        proxies(steady())
+        | course(" ".join(["1"] * 30 + ["stale"] + ["_"] * 59 + ["1"] * 30), steady()),
+        fires=[(45, 90)],
+        model=SEEN,
+    ),
+)
+
+
+def kept(outcome: str, values: str) -> Series:
+    return said("experiment_proxy_events_total", values, pod="a", outcome=outcome)
+
+
+EVENTS_LOST = (
+    Case(
+        "PenstockExperimentEventsLost",
+        "all are kept",
+        kept("written", counts((LENGTH, 60))) | kept("dropped", counts((LENGTH, 0))),
+        model=SERVICE,
+    ),
+    Case(
+        "PenstockExperimentEventsLost",
+        "the disk was full for a while",
+        kept("dropped", counts((30, 0), (10, 5), (80, 0))),
+        fires=[(31, 55)],
+        model=SERVICE,
+    ),
+)
+
+
 def shows(verdict: str, values: str, *, under_way: str, minutes: int = LENGTH) -> Series:
     """Return what an experiment shows, and that it shows nothing else."""
     every = ("better", "worse", "open", "not trusted")
@@ -214,4 +259,4 @@ TRIGGER = (
     ),
 )
 
-SERVICE_CASES = (*UNWATCHED, *SHOWN, *HARM, *TRIGGER)
+SERVICE_CASES = (*UNWATCHED, *UNSEEN, *EVENTS_LOST, *SHOWN, *HARM, *TRIGGER)

@@ -454,11 +454,15 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     import numpy as np
     from experiment_parts import PLAN, READING, rollout
 
+    from penstock.captures.files import Bounds
     from penstock.monitoring.exporter import exposition
     from penstock.monitoring.settings.monitoring import MonitoringSpec
     from penstock.records.dataset import Column
     from penstock.records.monitoring import MonitorState
     from penstock.rollout.experiment import exporter as experiments
+    from penstock.rollout.proxy.pod_metrics import PodMetrics
+    from penstock.rollout.proxy.routing_table import RoutingTable
+    from penstock.rollout.proxy.spool import SpooledEvents
     from penstock.triggers import exporter as triggers
     from penstock.triggers.store import TriggerStore
 
@@ -481,12 +485,20 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     series: dict[str, set[str]] = {}
     store = TriggerStore(tmp_path_factory.mktemp("trigger") / "trigger.db")
     ended = experiments.Standing(rollout(outcome="rolled_back"), PLAN, READING, (), driven=False)
+    events = SpooledEvents(
+        tmp_path_factory.mktemp("events"),
+        bounds=Bounds(file_bytes=1 << 20, seconds=60, spool_bytes=1 << 22),
+        service="m",
+        experiment="e",
+    )
     for family in (
         *experiments.families(ended, service="m"),
+        *PodMetrics(RoutingTable(), events, service="m").collect(),
         *triggers.families(store, service="m", at_work=True),
     ):
         for sample in family.samples:
             series.setdefault(sample.name, set()).update(sample.labels)
+    events.close()
     for line in said.splitlines():
         if not line.startswith("#"):
             name, _, labels = line.partition("{")

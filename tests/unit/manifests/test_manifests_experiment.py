@@ -61,6 +61,7 @@ def test_the_openings_and_the_budget_are_of_its_pods(optional: list[dict[str, An
         "gateway-to-experiment",
         "experiment-to-models",
         "experiment-to-captures-store",
+        "prometheus-to-experiment",
         "penstock-experiment",
     }
     (account,) = (

@@ -51,10 +51,23 @@ class Hand:
             raise self.status
         return self.status
 
-    def found(self, *, version: int | None = None, labelled: int = 5000, gate: int = 2500) -> None:
+    def found(
+        self,
+        *,
+        version: int | None = None,
+        labelled: int = 5000,
+        gate: int = 2500,
+        rarest: int | None = None,
+    ) -> None:
         reason = f"Version {version} is better." if version else "No former champion fits."
         self.comparison = Comparison(
-            look=1, champion=1, version=version, reason=reason, labelled=labelled, gate=gate
+            look=1,
+            champion=1,
+            version=version,
+            reason=reason,
+            labelled=labelled,
+            gate=gate,
+            rarest=rarest,
         )
 
 

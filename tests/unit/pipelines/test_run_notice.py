@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from receivers import receivers
 
-from penstock.pipelines.local_runner import StepTime
 from penstock.pipelines.located import Located, locate
-from penstock.pipelines.outcomes import Outcome
 from penstock.pipelines.run_notice import notify_of
 from penstock.pipelines.run_result import RunResult
+from penstock.records.run_end import Outcome
 
 
 def project_in(folder: Path) -> Located:
@@ -20,36 +19,32 @@ def project_in(folder: Path) -> Located:
     return locate(path)
 
 
-def ended(found: Located, outcome: Outcome, *, steps: tuple[str, ...] = ("notify",)) -> RunResult:
+def ended(found: Located, outcome: Outcome) -> RunResult:
     return RunResult(
         outcome=outcome, reason="roc_auc is 0.6, below 0.7.", folder=found.home / "runs" / "r",
         log=found.home / "log", home=found.home, tracking_uri="",
-        times=tuple(StepTime(step=name, seconds=1.0, cpu=1.0, how="warm") for name in steps),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("outcome", ["released", "refused", "rolled_back", "failed"])
-def test_mail_and_events_have_the_cause_and_the_page(tmp_path: Path, outcome: Outcome) -> None:
+def test_each_place_gets_the_cause_and_the_page(tmp_path: Path, outcome: Outcome) -> None:
     found = project_in(tmp_path)
     with receivers(tmp_path) as received:
         project = found.project.model_copy(update={"notify": received.spec})
         found = Located(project=project, folder=found.folder)
         notify_of(ended(found, outcome), found=found)
-    (event,), (mail,) = received.events, received.mails
+        received.require_same()
+    (event,) = received.events
     assert event["type"] == f"io.penstock.release.{outcome}"
-    text = event["data"]["text"]
-    assert mail.get_content().strip() == text
-    assert "roc_auc is 0.6, below 0.7. Page: file:///" in text
-    # Its own step has told these.
-    assert (received.hooks, received.lines) == ([], [])
+    assert "roc_auc is 0.6, below 0.7. Page: file:///" in event["data"]["text"]
 
 
-def test_a_run_that_did_not_come_to_its_own_step_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_run_that_others_asked_for_is_left_to_them(tmp_path: Path) -> None:
     found = project_in(tmp_path)
     with receivers(tmp_path) as received:
         project = found.project.model_copy(update={"notify": received.spec})
         found = Located(project=project, folder=found.folder)
-        result = ended(found, "failed", steps=("ingest",))
+        result = ended(found, "failed")
         notify_of(result, found=found, summary=tmp_path / "summary.json")
         assert received.events == []
         notify_of(result, found=found)

@@ -31,11 +31,12 @@ from penstock.records.figures import AttributionShare, Volume
 from penstock.records.intervention import Intervention
 from penstock.records.monitoring import MonitorState
 from penstock.records.rollout import Finding, Transition
+from penstock.records.run_end import Outcome
 from penstock.rollout.experiment import exporter as experiment_exporter
 from penstock.rollout.experiment.exporter import Standing
 from penstock.triggers import exporter as trigger_exporter
 from penstock.triggers.database import count
-from penstock.triggers.endings import Ending, Outcome
+from penstock.triggers.endings import Ending
 from penstock.triggers.events import Event
 from penstock.triggers.store import TriggerStore
 

@@ -9,7 +9,8 @@ import pytest
 
 from penstock.errors import IntegrityError, ServiceError
 from penstock.processes.identity import this
-from penstock.triggers.endings import Ending, Outcome
+from penstock.records.run_end import Outcome
+from penstock.triggers.endings import Ending
 from penstock.triggers.events import Event
 from penstock.triggers.exporter import exposition
 from penstock.triggers.store import Taken, TriggerStore, Waiting

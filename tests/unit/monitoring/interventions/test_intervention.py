@@ -67,6 +67,29 @@ def test_a_recall_comes_first() -> None:
     assert service.go_on() == []
 
 
+def test_a_recall_waits_for_rows_of_a_rare_class_while_a_retraining_would_wait_too() -> None:
+    service = Service(AUTOMATIC.model_copy(update={"recall_rows": 100, "retrain_rows": 1000}))
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=400, gate=200, rarest=7)
+    service.go_on()
+    assert service.stage == "wait"
+    assert "of the rarest 7 are there" in service.state.intervention.waits
+    assert service.hand.runs == []
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=800, gate=400, rarest=20)
+    service.go_on()
+    assert service.hand.runs == [("recall", 2)]
+
+
+def test_a_class_that_stays_too_rare_does_not_keep_from_retraining() -> None:
+    service = Service(AUTOMATIC.model_copy(update={"recall_rows": 100, "retrain_rows": 1000}))
+    service.look(**WORSE)
+    service.hand.found(version=2, labelled=1000, gate=500, rarest=7)
+    (said,) = service.go_on()
+    assert said.startswith("Retraining: Version 2 is better. The gate needs 20 rows of each class")
+    assert service.hand.runs == [("retrain", None)]
+
+
 def test_where_no_former_champion_fits_it_trains() -> None:
     service = Service()
     service.look(**WORSE)
@@ -174,14 +197,14 @@ def test_cool_down_and_cap_hold() -> None:
     assert service.look(hours=24 * 30, **WORSE).begins
 
 
-def test_people_are_told_once_that_it_waits_for_them() -> None:
+def test_that_it_waits_for_people_is_kept_and_told_by_the_run_alone() -> None:
     service = Service()
     service.look(**WORSE)
     service.hand.found()
     service.hand.status = RunStatus(state="running", waits="Approve it: penstock approve X")
     service.go_on()
     assert service.go_on() == []
-    assert service.events == ["waiting"]
+    assert service.events == []
     assert service.state.intervention.waits == "Approve it: penstock approve X"
     service.hand.status = RunStatus(state="running")
     service.go_on()

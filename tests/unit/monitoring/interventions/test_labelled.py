@@ -34,6 +34,11 @@ def test_rows_since_a_change_in_two_halves(shop: Shop) -> None:
     choice = found.to_choose(1)
     assert choice.labelled + found.gate == found.labelled
     assert 0 < found.gate < found.labelled
+    rarest = found.rarest(("no", "yes"))
+    assert rarest is not None
+    assert 0 < rarest <= found.gate / 2
+    assert found.rarest(("no", "yes", "perhaps")) == 0
+    assert found.rarest(()) is found.rarest(("other",)) is None
     assert {half_of(name) for name in choice.rows["request_id"].to_pylist()} == {"choice"}
     # Whose answers they are not cannot be compared with its scores.
     assert found.to_choose(2).labels == []

@@ -132,6 +132,42 @@ def test_it_ends_by_itself_once_it_is_decided_where_the_plan_says_so(tried: Trie
     assert tried.run().outcome == "promoted"
 
 
+def test_nobody_is_promoted_while_harm_would_not_be_seen(tried: Tried) -> None:
+    tried.experiment = PLAN.model_copy(update={"automatic": True})
+    tried.live(champion=0.1, challenger=0.9)
+    tried.router.blind = "The store does not answer."
+    looks = 0
+
+    def see(action: str) -> None:
+        nonlocal looks
+        looks += action == "observe"
+        if looks == 5:
+            tried.router.blind = ""
+
+    tried.router.script = see
+    rollout = tried.run()
+    assert rollout.outcome == "promoted"
+    assert len([one for one in rollout.intervals if one.blind]) >= 3
+    assert not rollout.intervals[-1].blind
+
+
+def test_who_stops_it_while_harm_would_not_be_seen_keeps_the_champion(tried: Tried) -> None:
+    tried.live(champion=0.1, challenger=0.9)
+    tried.router.blind = "The store does not answer."
+    tried.asked(ENDING, "stop ben", after=2)
+    rollout = tried.run()
+    assert rollout.outcome == "rolled_back"
+    assert "whether it does harm is not seen. The store does not answer." in rollout.reason
+
+
+def test_a_challenger_that_nobody_watched_is_looked_at_before_it_is_promoted(tried: Tried) -> None:
+    tried.live(champion=0.1, challenger=0.9)
+    tried.journal.leave(ENDING, "stop ben")
+    rollout = tried.run()
+    assert rollout.outcome == "promoted"
+    assert len(rollout.intervals) == 1
+
+
 def test_it_ends_when_its_days_are_over(tried: Tried) -> None:
     tried.experiment = PLAN.model_copy(update={"seconds": 1e-9})
     rollout = tried.run()

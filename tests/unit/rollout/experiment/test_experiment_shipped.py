@@ -189,6 +189,41 @@ def test_a_segment_that_comes_late_has_its_place(site: Site) -> None:
     assert source.counts()[1].requests == 7
 
 
+def test_a_store_that_is_away_when_all_is_to_be_read_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = site.pod("a"), site.pod("b")
+    source = site.source()
+    going = Events(PLAN, source)
+    late = asked(10, "late", arm="candidate")
+    other.write(late, told(11, late, 1.0))
+    request = asked(12, "first")
+    one.write(request, told(13, request, 0.0))
+    one.beat(500, requests=3)
+    one.ship()
+    now = datetime.fromtimestamp(600, UTC)
+    before = going.reading(now)
+    other.beat(501, requests=4)
+    other.ship()
+    real, looks = shipped.writers, 0
+
+    def away_from_the_second_time(*given: Any, **more: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            raise ServiceError("it does not answer", where="s3://bucket")
+        return real(*given, **more)
+
+    monkeypatch.setattr(shipped, "writers", away_from_the_second_time)
+    for _ in range(2):
+        meanwhile = going.reading(now)
+        assert (meanwhile.champion.users, meanwhile.challenger.users) == (1, 0)
+        assert meanwhile.champion == before.champion
+    assert "does not answer" in source.failed
+    monkeypatch.setattr(shipped, "writers", real)
+    assert going.reading(now) == site.at(600)
+
+
 def test_no_window_is_closed_before_all_pods_have_told(site: Site) -> None:
     one, other = site.pod("a"), site.pod("b")
     request = asked(10, "ann")

@@ -19,6 +19,9 @@ from running_process import RunningProcess, until
 
 from penstock.errors import InputError, ServiceError
 from penstock.notification import NotifySpec
+from penstock.pipelines.located import Located
+from penstock.pipelines.service_figures import further_figures
+from penstock.project import Project
 from penstock.records.experiment import Experiment, ExperimentOrder
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.backends.kserve.proxy_manifests import REPLICAS
@@ -87,6 +90,18 @@ class Trial(ExperimentSite):
         assert all(isinstance(pod, Process) for pod in found)
         return found  # type: ignore[return-value]
 
+    def scraped(self) -> dict[str, float]:
+        """What the guardian's port serves of the experiment: read from the cluster alone."""
+        source = {"uri": "s3://nowhere/t.csv"}
+        fields = {"name": "adult", "target": "income", "source": source}
+        project = Project.parse(fields | {"deployment": self.site.spec}, where="test")
+        read = further_figures(Located(project=project, folder=self.world.home / "elsewhere"))
+        return {
+            sample.name.removeprefix("penstock_experiment_"): sample.value
+            for family in read()
+            for sample in family.samples
+        }
+
     def nothing_is_left(self) -> bool:
         cluster = self.site.cluster
         objects = [cluster.get(kind, NAME) for kind in ("deployments", "services")]
@@ -121,8 +136,11 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
         process.wait_until(trial.has_begun, seconds=240, every=0.2)
         first = trial.visit(USERS, worth=equal)
         assert set(first.values()) == {1, version}
+        assert (trial.scraped()["under_way"], trial.scraped()["watched"]) == (1, 1)
     finally:
         process.stop(signal.SIGKILL)
+    until(lambda: trial.scraped()["watched"] == 0, seconds=60, every=1)
+    assert trial.scraped()["under_way"] == 1
     # Nobody watches, and users are served as before; a release does not take their versions away.
     assert trial.visit(USERS) == first
     with pytest.raises(ServiceError, match=f"experiment with version {version} has not ended"):

@@ -1,0 +1,193 @@
+"""What people get when a run on Kubeflow has ended: once at each place, with the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import rollout_stories as stories
+from receivers import Received, receivers
+from registry_emulator import MlflowRegistry
+
+from penstock.errors import InputError
+from penstock.records.approval import ApprovalOutcome
+from penstock.records.base import Record
+from penstock.records.decision import Decision, RuleResult
+from penstock.records.run_end import RunEnd
+from penstock.registry.run_ends import PREFIX, RunEnds
+from penstock.rollout.run_ended import (
+    CALLER_NOTIFIES,
+    note_refusal,
+    note_release,
+    notify_of_end,
+)
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def decision(*, approved: bool) -> Decision:
+    rule = RuleResult(
+        rule="floor roc_auc", severity="block", verdict="pass" if approved else "fail",
+        value=0.71, bound=0.8, sentence="roc_auc is 0.710, below the bound 0.8.",
+    )  # fmt: skip
+    return Decision(
+        approved=approved, model="sha256:1", dataset="rows1:2", evaluation="sha256:3",
+        policy="sha256:4", rules=(rule,),
+    )  # fmt: skip
+
+
+REJECTED = ApprovalOutcome(
+    uri="models:/loans/7", model="sha256:1", decision="sha256:2", approved=False,
+    sentence="Rejected by ann: too many refusals.",
+)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A run on Kubeflow, of which only its last steps are here."""
+
+    received: Received
+    uri: str
+    name: str = "run-1"
+
+    def refused(self, reason: str, record: Record, folder: Path) -> str:
+        record.write(folder / "evidence.json")
+        return note_refusal(
+            reason, evidence=folder / "evidence.json", name="loans", run=self.name,
+            tracking_uri=self.uri,
+        )  # fmt: skip
+
+    def ends(self, state: str = "FAILED", **changes: str) -> None:
+        notify_of_end(
+            state,
+            **{"name": "loans", "run": self.name, "tracking_uri": self.uri, "error": ""} | changes,
+            notify=self.received.spec.model_dump(mode="json"),
+        )
+
+    def told(self) -> tuple[str, str]:
+        """Kind and text of the one message that each place got."""
+        self.received.require_same()
+        (event,) = self.received.events
+        assert event["id"] == f"loans-{self.name}-{event['type'].rpartition('.')[2]}"
+        return event["type"].removeprefix("io.penstock.release."), event["data"]["text"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with receivers(tmp_path) as received:
+        yield Run(received, MlflowRegistry(tmp_path).tracking_uri)
+
+
+def test_a_refusal_by_the_gate_has_its_grounds_and_comes_once(run: Run, tmp_path: Path) -> None:
+    run.refused("The gate refused the candidate.", decision(approved=False), tmp_path)
+    run.ends()
+    # The task is tried again: its pod was lost after it had done its work.
+    run.ends()
+    kind, text = run.told()
+    assert kind == "refused"
+    assert text.startswith("loans: not released, it was refused. The gate refused the candidate. ")
+    assert "roc_auc is 0.710, below the bound 0.8. Run of Kubeflow: run-1." in text
+
+
+@pytest.mark.parametrize(
+    ("record", "kind", "cause", "version"),
+    [
+        (REJECTED, "refused", "Rejected by ann: too many refusals. Run", 7),
+        (stories.with_errors(), "rolled_back", stories.with_errors().reason.rstrip("."), None),
+    ],
+)
+def test_what_people_and_the_canary_did_not_let_through(
+    run: Run, tmp_path: Path, record: Record, kind: str, cause: str, version: int | None
+) -> None:
+    why = run.refused("It was not released.", record, tmp_path)
+    run.ends()
+    assert run.told()[0] == kind
+    assert cause in run.told()[1]
+    assert why.startswith("It was not released. ")
+    found = run.received.events[0]["data"]["version"]
+    assert found == (version or stories.with_errors().candidate)
+
+
+def test_a_promotion_is_told_with_what_it_rests_on(run: Run) -> None:
+    rollout = stories.good()
+    note_release(rollout, decision(approved=True), run=run.name, tracking_uri=run.uri)
+    # What Kubeflow 2.17 says of a run that succeeded.
+    run.ends("COMPLETE", name=rollout.service)
+    run.received.require_same()
+    (event,) = run.received.events
+    assert event["type"] == "io.penstock.release.released"
+    assert f"version {rollout.candidate}" in event["data"]["text"].lower()
+    assert "Approved" in event["data"]["text"]
+    assert event["data"]["version"] == rollout.candidate
+
+
+def test_a_run_whose_step_failed_is_never_called_refused(run: Run) -> None:
+    run.ends("FAILED")
+    kind, text = run.told()
+    assert kind == "failed"
+    assert "A step of it ended with an error" in text
+
+
+def test_success_that_no_step_has_written_down_is_no_release(run: Run) -> None:
+    run.ends("SUCCEEDED")
+    kind, text = run.told()
+    assert kind == "failed"
+    assert "no step has written down that a version was promoted" in text
+
+
+def test_a_run_that_was_ended_by_a_person_says_so(run: Run) -> None:
+    run.ends("CANCELLED")
+    assert "It ended as CANCELLED." in run.told()[1]
+
+
+def test_a_registry_that_is_away_costs_the_cause_and_not_the_message(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.uri, uri = NOBODY, run.uri
+    run.refused("The gate refused the candidate.", decision(approved=False), tmp_path)
+    assert "could not be written down" in capsys.readouterr().out
+    run.uri = uri
+    run.ends()
+    assert run.told()[0] == "failed"
+    run.ends(tracking_uri=NOBODY, run="run-2")
+    assert "What its steps wrote cannot be read" in run.received.events[1]["data"]["text"]
+
+
+def test_a_command_that_runs_it_here_notifies_people_itself(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CALLER_NOTIFIES, "1")
+    run.refused("The gate refused the candidate.", decision(approved=False), tmp_path)
+    run.ends()
+    assert (run.received.events, run.received.lines) == ([], [])
+    assert RunEnds("loans", tracking_uri=run.uri).read(run.name) is None
+
+
+def test_wrong_places_are_refused(run: Run) -> None:
+    with pytest.raises(InputError, match="notify"):
+        notify_of_end(
+            "FAILED", name="loans", run="r", notify={"webhok": "x"}, tracking_uri="", error=""
+        )
+
+
+def test_the_newest_ends_are_kept(run: Run) -> None:
+    ends = RunEnds("loans", tracking_uri=run.uri)
+    start = datetime(2026, 11, 29, tzinfo=UTC)
+    for number in range(23):
+        time = start + timedelta(minutes=number)
+        ends.write(f"r{number}", RunEnd(outcome="refused", reason="\x01" * 9000, time=time))
+    ends.prune()
+    assert ends.read("r2") is None
+    found = ends.read("r3")
+    assert found is not None
+    assert found.reason
+    # What is no record is the first to go.
+    ends._store.set_experiment_tag(ends.experiment, f"{PREFIX}torn", "{")
+    with pytest.raises(InputError):
+        ends.read("torn")
+    ends.prune()
+    assert ends.read("torn") is None
+    assert ends.read("r3") is not None
