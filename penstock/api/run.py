@@ -7,10 +7,11 @@ from pathlib import Path
 
 from penstock.api.dataset import Dataset
 from penstock.api.drawn import drawn
-from penstock.pipelines.outcomes import VERDICTS, Outcome
+from penstock.pipelines.outcomes import VERDICTS
 from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.summary import summary
 from penstock.records.decision import Decision
+from penstock.records.run_end import Outcome
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.metrics import METRICS, names_for
+from penstock.metrics.bounds import MIN_CLASS_ROWS
 from penstock.metrics.comparisons import paired_difference
 from penstock.metrics.intervals import (
-    MIN_CLASS_ROWS,
     MetricEstimate,
     estimate_metrics,
     too_few_rows,

@@ -7,6 +7,9 @@ from math import log
 from penstock.metrics.descriptions import SCALES, Scale
 from penstock.records.model import Task
 
+MIN_CLASS_ROWS = 20
+"""Rows of the rarest class below which metrics of scores have no interval that holds."""
+
 _WORST_LOG_LOSS = 36.0436
 """The negative logarithm of the least probability that scikit-learn's `log_loss` takes, the machine
 epsilon of a double."""

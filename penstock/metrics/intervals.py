@@ -15,6 +15,7 @@ import numpy as np
 
 from penstock.metrics import own, own_interval
 from penstock.metrics.arrays import Floats
+from penstock.metrics.bounds import MIN_CLASS_ROWS
 from penstock.metrics.influence import f1_correlation, influences
 from penstock.metrics.methods import (
     IDENTITY,
@@ -31,9 +32,6 @@ from penstock.metrics.methods import (
 )
 from penstock.metrics.predictions import Predictions
 from penstock.records.estimate import Estimate
-
-MIN_CLASS_ROWS = 20
-"""Rows of the rarest class below which metrics of scores have no interval that holds."""
 
 RANKINGS = frozenset({"roc_auc", "roc_auc_ovr", "average_precision"})
 """Metrics of the order of the scores, which rest on the rows of the rarest class."""

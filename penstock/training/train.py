@@ -212,7 +212,13 @@ class _Training:
             own=self._own,
         )
         self._validation.forget()
-        calibrator = self._calibrator(search.best)
+        calibrator = None
+        if self._spec.calibration != "none":
+            from penstock.training.calibrating import fit_calibrator
+
+            calibrator = fit_calibrator(
+                self._validation, search.best, method=self._spec.calibration, seed=self._spec.seed
+            )
         best = search.best if calibrator is None else calibrator.of(search.best)
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
@@ -299,14 +305,6 @@ class _Training:
     def _log_attempt(self, attempt: Attempt) -> None:
         if attempt.complete and attempt.number > 1:
             self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
-
-    def _calibrator(self, best: Evaluated) -> Calibrator | None:
-        spec = self._spec
-        if spec.calibration == "none":
-            return None
-        from penstock.training.calibrating import fit_calibrator
-
-        return fit_calibrator(self._validation, best, method=spec.calibration, seed=spec.seed)
 
     def _threshold(self, evaluated: Evaluated) -> tuple[float | None, float | None]:
         if self._plan.objective is None:

@@ -11,6 +11,7 @@ import hashlib
 from datetime import datetime
 from typing import Literal
 
+from penstock.metrics.bounds import MIN_CLASS_ROWS
 from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.records.intervention import Comparison, Intervention, RunStatus
 from penstock.records.monitoring import Action, ActionKind, Looked, MonitorState, Verdict
@@ -111,8 +112,6 @@ def after_comparison(
 
 def _missing_for_recall(found: Comparison, *, spec: MonitoringSpec) -> str:
     """Return what the gate lacks to judge a recall, in a sentence; empty: nothing."""
-    from penstock.metrics.intervals import MIN_CLASS_ROWS
-
     rows = spec.recall_rows - found.gate
     if rows > 0:
         return (

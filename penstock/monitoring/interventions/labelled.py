@@ -38,7 +38,7 @@ class LabelledRows:
         """How many of those are in the half that the gate judges a recall on."""
         return len(self._labels_of_gate())
 
-    def rarest(self, classes: Sequence[str]) -> int | None:
+    def rarest(self, classes: Sequence[Any]) -> int | None:
         """Return how many of that half are of the class that has fewest.
 
         Args:
@@ -48,7 +48,7 @@ class LabelledRows:
             The number; None: there are no classes, or no label is one of them.
         """
         counts = Counter(map(str, self._labels_of_gate()))
-        found = [counts[name] for name in classes]
+        found = [counts[str(name)] for name in classes]
         return min(found) if any(found) else None
 
     def _labels_of_gate(self) -> list[Any]:
