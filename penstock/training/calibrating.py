@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from penstock.errors import InputError
 from penstock.metrics.calibration import brier_of_classes, calibration_error, mean_of
-from penstock.model.calibrated import CLIP, calibrated
+from penstock.model.calibrated import CLIP, CalibratedClassifier, calibrated
 from penstock.records.model import Calibration, CalibrationFigures, CalibrationMethod
 from penstock.training.crossval import CrossValidation, Evaluated
 
@@ -58,6 +59,10 @@ class Calibrator:
     maps: tuple[Map, ...]
     positive: int | None
     record: Calibration
+
+    def around(self, fitted: Any) -> CalibratedClassifier:
+        """Return a fitted classifier with its probabilities put right."""
+        return CalibratedClassifier(fitted, list(self.maps), self.positive)
 
     def of(self, evaluated: Evaluated) -> Evaluated:
         """Return a setting with its predictions put right."""

@@ -62,8 +62,8 @@ def fit_whole(
     *,
     form: str,
     weights: np.ndarray | None = None,
-) -> Any:
-    """Return an estimator fitted on all rows.
+) -> tuple[Any, tuple[str, bytes] | None]:
+    """Fit an estimator on all rows.
 
     Args:
         estimator: Unfitted.
@@ -71,16 +71,26 @@ def fit_whole(
         y: The target of all rows.
         form: What `penstock.training.estimators.form` says.
         weights: How much each row counts; None: all alike.
+
+    Returns:
+        The fitted estimator, and the own form of the library that grew it, with that file's name;
+        None: none of them did.
     """
+    from penstock.training.boosting.learner import Learner
+
     rows = np.arange(len(y))
+    if isinstance(estimator, Learner):
+        x = features.matrix(rows)
+        grown = estimator.grow(x, y, weights)
+        return grown.model(x), grown.booster.file()
     if form == "float32":
-        return fit(estimator, features.matrix(rows, dtype=np.float32), y, weights=weights)
+        return fit(estimator, features.matrix(rows, dtype=np.float32), y, weights=weights), None
     if form == "float64" or len(rows) <= WHOLE:
-        return fit(estimator, features.matrix(rows), y, weights=weights)
+        return fit(estimator, features.matrix(rows), y, weights=weights), None
     steps = prepare(estimator[:-1], features, rows)
     fitted = fit(estimator[-1], prepared(steps, features, rows), y, weights=weights)
     estimator.steps = [*steps.steps, (estimator.steps[-1][0], fitted)]
-    return estimator
+    return estimator, None
 
 
 def _same_medians(features: FittedFeatures, rows: Rows) -> Matrix:

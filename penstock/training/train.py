@@ -334,11 +334,6 @@ class _Training:
         calibrator: Calibrator | None = None,
         fitted: Any = None,
     ) -> Model:
-        import numpy as np
-
-        from penstock.model.calibrated import CalibratedClassifier
-        from penstock.training.boosting.learner import Learner
-
         problem = self._problem
         record = Model(
             name=attempt.family,
@@ -369,18 +364,14 @@ class _Training:
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
         booster = None
-        if isinstance(estimator, Learner):
-            x = features.matrix(np.arange(len(problem.y)))
-            grown = estimator.grow(x, problem.y, problem.weights)
-            fitted, booster = grown.model(x), grown.booster.file()
-        elif fitted is None:
+        if fitted is None:
             form = estimators.form(attempt.family)
             with reported_of(attempt.family, "fitting it on all rows"):
-                fitted = fit_whole(
+                fitted, booster = fit_whole(
                     estimator, features, problem.y, form=form, weights=problem.weights
                 )
         if calibrator is not None:
-            fitted = CalibratedClassifier(fitted, list(calibrator.maps), calibrator.positive)
+            fitted = calibrator.around(fitted)
         return save_model(
             folder,
             transformer=problem.transformer,

@@ -135,7 +135,7 @@ def test_forests_are_the_same_of_the_32_bits_that_they_take(fitted: Any) -> None
         assert estimators.form(name) == "float32"
         model = build(name, family(name, task="binary").defaults, task="binary", seed=3)
         doubles = clone(model).fit(x, y).predict_proba(x)
-        ours = preparing.fit_whole(clone(model), features, y, form="float32")
+        ours = preparing.fit_whole(clone(model), features, y, form="float32")[0]
         assert np.array_equal(ours.predict_proba(x), doubles)
 
 
@@ -150,7 +150,7 @@ def test_steps_before_a_linear_model_are_the_same_from_pieces(
     plain = clone(model).fit(x, y)
     monkeypatch.setattr(feature_columns, "PIECE", 64)
     monkeypatch.setattr(preparing, "WHOLE", 64)
-    ours = preparing.fit_whole(clone(model), features, y, form="scaled")
+    ours = preparing.fit_whole(clone(model), features, y, form="scaled")[0]
     assert np.array_equal(ours["impute"].statistics_, plain["impute"].statistics_)
     assert np.array_equal(ours["impute"].indicator_.features_, plain["impute"].indicator_.features_)
     for name in ("mean_", "scale_"):
