@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from penstock.cluster.own_pod import in_a_pod
 from penstock.data.engine.each import Each, here
 from penstock.data.engine.spawning import without_main
 from penstock.data.engine.spec import EngineSpec
@@ -38,7 +37,7 @@ def opened(spec: EngineSpec | None, *, addresses: Mapping[Path, str] = {}) -> It
 
         with without_main(), processes(spec.workers) as each:
             yield each
-    elif spec.on == "kubernetes" and in_a_pod():
+    elif _in_pods(spec):
         from penstock.data.engine.on_kubernetes import on_kubernetes
 
         with on_kubernetes(spec, addresses=addresses) as each:
@@ -48,3 +47,12 @@ def opened(spec: EngineSpec | None, *, addresses: Mapping[Path, str] = {}) -> It
 
         with without_main(), on_dask(spec.workers) as each:
             yield each
+
+
+def _in_pods(spec: EngineSpec) -> bool:
+    if spec.on != "kubernetes":
+        return False
+    # It brings an HTTP client, which whoever reads a project file must not need.
+    from penstock.cluster.own_pod import in_a_pod
+
+    return in_a_pod()
