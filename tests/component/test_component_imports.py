@@ -89,6 +89,12 @@ NEVER_THERE = {
     "score": {
         # A cluster is asked who somebody is where approvals are given; nobody gives any there.
         ("penstock.cluster.client", "httpx"),
+        # Only `validate` works in pods.
+        ("penstock.cluster.own_pod", "httpx"),
+        ("penstock.data.engine.cluster_life", "httpx"),
+        ("penstock.data.engine.dask_cluster", "httpx"),
+        ("penstock.data.engine.on_kubernetes", "httpx"),
+        ("penstock.data.engine.pod_reasons", "httpx"),
     },
     "monitor": {
         # As attributions.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from penstock import project
+from penstock.common.yaml_file import read_value
 from penstock.pipelines import cli
 from penstock.project import Project
 from penstock.serving import launch
@@ -180,7 +180,7 @@ def test_the_sections_in_the_documents_are_ones_of_a_project_file() -> None:
         for block in [*blocks(page.read_text(encoding="utf-8")), *yaml_of(page)]:
             if (found := re.match(r"(\w+):", block)) and found[1] in Project.model_fields:
                 minimal = {"name": "x", "target": "y", "source": {"uri": "z"}}
-                Project.parse(minimal | yaml.safe_load(block), where=page.name)
+                Project.parse(minimal | read_value(block, where=page.name), where=page.name)
                 seen.add(page.name)
     assert {"canary.md", "evidence.md", "health.md", "submission.md"} <= seen
 
