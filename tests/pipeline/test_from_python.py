@@ -57,6 +57,7 @@ def _holdout(folder: Path) -> penstock.Dataset:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("from-python")
 def test_the_notebook_runs_and_draws_what_it_finds(ran: tuple[Path, Any]) -> None:
     folder, notebook = ran
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
@@ -101,6 +102,7 @@ def _asked(folder: Path, model: penstock.Model, rows: pd.DataFrame) -> dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("from-python")
 def test_it_predicts_the_bits_of_its_server(ran: tuple[Path, Any]) -> None:
     folder, _ = ran
     model, rows = _project(folder).model(), _holdout(folder).frame().head(300)
@@ -113,6 +115,7 @@ def test_it_predicts_the_bits_of_its_server(ran: tuple[Path, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("from-python")
 def test_values_are_read_as_the_server_reads_them_or_refused_by_row_and_column(
     ran: tuple[Path, Any],
 ) -> None:
@@ -132,15 +135,15 @@ def test_values_are_read_as_the_server_reads_them_or_refused_by_row_and_column(
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("from-python")
 def test_what_was_not_approved_or_was_altered_does_not_answer(
     ran: tuple[Path, Any], tmp_path: Path
 ) -> None:
     folder = ran[0]
     with pytest.raises(InputError, match="no such version"):
         _project(folder).model(9)
-    copied = tmp_path / "copied"
-    shutil.copytree(folder, copied)
-    store = f"sqlite:///{copied / 'example/.penstock/mlflow.db'}"
+    shutil.copy(folder / "example/.penstock/mlflow.db", tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracking.client(store).set_model_version_tag(
         "simulated-transactions", "1", "penstock.model_digest", "sha256:00"
     )
