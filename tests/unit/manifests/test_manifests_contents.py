@@ -538,7 +538,8 @@ def test_a_rollout_asks_prometheus_for_what_the_pods_have(exposed: dict[str, set
         assert matched <= exposed[metric] | {"namespace"}, name
         assert {"namespace", "model", "model_version"} <= matched, name
         assert needed.get(name, "model") in exposed[metric], name
-    (monitor,) = documents((MANIFESTS / "components/monitoring/scrape.yaml").read_text())
+    monitors = documents((MANIFESTS / "components/monitoring/scrape.yaml").read_text())
+    (monitor,) = [one for one in monitors if one["metadata"]["name"] == "penstock-models"]
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     seconds = int(endpoint["interval"].removesuffix("s"))
     assert 2 * seconds < PrometheusSpec().stale_after

@@ -12,17 +12,20 @@ import pytest
 import yaml
 from manifests_check.__main__ import check, read_versions
 from manifests_check.schemas import Schemas
-from needs import missing, shared
+from needs import shared
 
-COMPONENT = Path(__file__).parents[3] / "manifests/components/engine"
+ROOT = Path(__file__).parents[3]
+COMPONENT = ROOT / "manifests/components/engine"
 ACCESS = COMPONENT.parents[1] / "base/access"
 
 
 @pytest.fixture(scope="module")
 def schemas(tmp_path_factory: pytest.TempPathFactory) -> Schemas:
-    definition = shared("crds") / "kubernetes.dask.org_daskclusters.yaml"
-    if not definition.is_file():
-        missing(f"{definition} is not here.", remedy="Put it there, as dask-kubernetes has it.")
+    name = "kubernetes.dask.org_daskclusters.yaml"
+    places = [folder / name for folder in (shared("crds"), ROOT / "build/crds")]
+    definition = next((place for place in places if place.is_file()), None)
+    if definition is None:
+        pytest.skip(f"NOT TESTED: {name} is not here. make build/crds fetches it.")
     # Alone: the others are long.
     folder = tmp_path_factory.mktemp("crds")
     shutil.copy(definition, folder)
