@@ -15,7 +15,7 @@ from penstock.model import load
 from penstock.monitoring.store.state import MonitorFolder
 from penstock.registry import versions
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 NAME = "simulated-transactions"
 FAMILIES = ("xgboost", "lightgbm")
@@ -52,6 +52,7 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_every_path_gives_the_released_version_s_bits(shell: Any, task: str, family: str) -> None:
@@ -92,6 +93,7 @@ def test_every_path_gives_the_released_version_s_bits(shell: Any, task: str, fam
     every_path.assert_same_bits(shell, project, url=url, rows=rows)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_loop_of_a_boosted_model(shell: Any, family: str) -> None:
     """Canary, monitor with attributions, retraining, recall; then explained, verified, asked."""
