@@ -38,8 +38,17 @@ def _run_notebook(folder: Path) -> Any:
     return notebook
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_store() -> Iterator[None]:
+    """The project's own registry, whatever tests before these have set."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "PENSTOCK_HOME"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+def ran(own_store: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
     """The folder that the notebook ran in, and the notebook with its outputs."""
     folder = tmp_path_factory.mktemp("notebook")
     notebook = _run_notebook(folder)
