@@ -25,8 +25,8 @@ from targets import Target, report  # isort: skip
 from monitor_others import Others
 from monitor_streams import NUMBER, TEXT, captured, changed, independent, reference_of, rows_of
 
+from penstock.monitoring.signals.definitions import signals_of
 from penstock.monitoring.signals.detector import rearm, start, update
-from penstock.monitoring.signals.signals import signals_of
 from penstock.monitoring.signals.window import measure
 
 QUESTION = (

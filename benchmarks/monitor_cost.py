@@ -44,9 +44,9 @@ def memory(name: str) -> float:
 
 def count(folder: Path) -> dict[str, float]:
     """Return what it takes to count the window and to update the detector."""
+    from penstock.monitoring.signals.definitions import signals_of
     from penstock.monitoring.signals.detector import start, update
     from penstock.monitoring.signals.distances import distances
-    from penstock.monitoring.signals.signals import signals_of
     from penstock.monitoring.signals.window import measure
     from penstock.records.reference import Reference
 
@@ -83,8 +83,8 @@ def ks_error() -> float:
     from monitor_streams import captured, reference_of
     from scipy.stats import ks_2samp
 
+    from penstock.monitoring.signals.definitions import signals_of
     from penstock.monitoring.signals.distances import distances
-    from penstock.monitoring.signals.signals import signals_of
     from penstock.monitoring.signals.window import measure
 
     rng, worst = np.random.default_rng(3), 0.0

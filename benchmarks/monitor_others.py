@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.monitoring.settings.volume import VolumeSpec
+from penstock.monitoring.signals.definitions import Signal, Signals, bounded
 from penstock.monitoring.signals.detector import State
-from penstock.monitoring.signals.signals import Signal, Signals, bounded
 from penstock.monitoring.signals.volume import Memory, count_rows, volume_signals
 from penstock.monitoring.signals.window import Blocks, Carry, measure_values
 

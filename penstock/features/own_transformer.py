@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.errors import InputError
 from penstock.features.spec import FeaturesSpec
-from penstock.model import is_trusted
+from penstock.model.own_skops import read_again
 from penstock.own_code.making import Made, kind, make, reported
 
 if TYPE_CHECKING:
@@ -120,7 +118,11 @@ def _check(own: Made, sample: pd.DataFrame) -> None:
                 "it makes other features of one row than of the same row beside others",
                 "Let them depend on the row and on what fit has learned alone.",
             )
-    if not np.array_equal(first, _features(own, _read_again(own, fits[0]), sample), equal_nan=True):
+    if not np.array_equal(
+        first,
+        _features(own, read_again(fits[0], reference=own.reference, code=own.code.digest), sample),
+        equal_nan=True,
+    ):
         _refuse(
             own,
             "written as skops and read again it makes other features",
@@ -142,26 +144,6 @@ def _features(own: Made, fitted: Any, frame: pd.DataFrame) -> np.ndarray:
     if np.isinf(found).any():
         _refuse(own, "it makes a feature that is infinite", "Return finite numbers, or NaN.")
     return found
-
-
-def _read_again(own: Made, fitted: Any) -> Any:
-    from skops.io import dump, get_untrusted_types, load
-
-    with TemporaryDirectory(prefix="penstock-own-") as scratch:
-        path = Path(scratch) / "transformer.skops"
-        with reported(own.reference, "writing it as skops"):
-            dump(fitted, path)
-        types = get_untrusted_types(file=path)
-        foreign = [one for one in types if not is_trusted(one, code=own.code.digest)]
-        if foreign:
-            _refuse(
-                own,
-                f"fitted it holds types that are not trusted: {', '.join(foreign)}",
-                "A model may hold the project's own classes, NumPy's, SciPy's and scikit-learn's: "
-                "keep what it learns in these.",
-            )
-        with reported(own.reference, "reading it again from skops"):
-            return load(path, trusted=types)
 
 
 def _names(transformer: Any, frame: pd.DataFrame, width: int) -> tuple[str, ...]:

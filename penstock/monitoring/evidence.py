@@ -21,9 +21,9 @@ from penstock.monitoring.signals.attribution import (
     why_not,
 )
 from penstock.monitoring.signals.bias import Bias, GroupRows
+from penstock.monitoring.signals.definitions import ROWS, Signal, Signals, bounded, signals_of
 from penstock.monitoring.signals.distances import distances
 from penstock.monitoring.signals.kpi import Kpi
-from penstock.monitoring.signals.signals import ROWS, Signal, Signals, bounded, signals_of
 from penstock.monitoring.signals.volume import volume_signals
 from penstock.monitoring.signals.window import Blocks, Window, measure, measure_values
 from penstock.monitoring.store.collect import Watched

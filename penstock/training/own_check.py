@@ -7,12 +7,10 @@ the answers must be the same.
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.errors import InputError
-from penstock.model import is_trusted
+from penstock.model.own_skops import read_again
 from penstock.own_code.making import reported
 from penstock.training.fitting import fit
 from penstock.training.own_estimator import OwnEstimator
@@ -61,7 +59,12 @@ def check(own: OwnEstimator, problem: Problem, *, seed: int, class_weight: Any) 
             "at None.",
         )
     _check_alone(own, fits[0], x, first, problem)
-    if not np.array_equal(first, _answers(own, _read_again(own, fits[0]), x, problem)):
+    if not np.array_equal(
+        first,
+        _answers(
+            own, read_again(fits[0], reference=own.reference, code=own.record.digest), x, problem
+        ),
+    ):
         _refuse(
             own,
             "written as skops and read again it gives other answers",
@@ -135,26 +138,6 @@ def _check_alone(
                 f"others {answers[at].tolist()}",
                 "Let an answer depend on its row and on what fit has learned alone.",
             )
-
-
-def _read_again(own: OwnEstimator, fitted: Any) -> Any:
-    from skops.io import dump, get_untrusted_types, load
-
-    with TemporaryDirectory(prefix="penstock-own-") as scratch:
-        path = Path(scratch) / "estimator.skops"
-        with reported(own.reference, "writing it as skops"):
-            dump(fitted, path)
-        types = get_untrusted_types(file=path)
-        foreign = [kind for kind in types if not is_trusted(kind, code=own.record.digest)]
-        if foreign:
-            _refuse(
-                own,
-                f"fitted it holds types that are not trusted: {', '.join(foreign)}",
-                "A model may hold the project's own classes, NumPy's, SciPy's and scikit-learn's: "
-                "keep what it learns in these.",
-            )
-        with reported(own.reference, "reading it again from skops"):
-            return load(path, trusted=types)
 
 
 def _refuse(own: OwnEstimator, what: str, remedy: str) -> NoReturn:

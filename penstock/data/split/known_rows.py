@@ -17,8 +17,8 @@ import numpy as np
 from penstock.common import files
 from penstock.data.hashing.digest import Hashes
 from penstock.data.hashing.rows import kept
+from penstock.data.split.assignment import TRAIN, Assignment
 from penstock.data.split.copy_rule import Numbers, Setting
-from penstock.data.split.division import TRAIN, Division
 from penstock.data.split.hashed_table import NO_PART
 from penstock.data.split.repeats import Copies, Repeats, find_repeats
 from penstock.data.split.spilled import SLICE
@@ -70,24 +70,24 @@ def known_rows(hashes: TableHashes, repeats: Repeats) -> KnownRows:
     return KnownRows(lowest, complete, repeats.known(hashes.rows), repeats)
 
 
-def write_known_rows(folder: Path, division: Division) -> None:
+def write_known_rows(folder: Path, assignment: Assignment) -> None:
     """Write what is known of its rows into the folder of a training part, before it is whole.
 
     Memory is about 40 bytes for each row of the training part that has a copy in it.
     """
-    lowest, _ = division.train.lowest.kept()
+    lowest, _ = assignment.train.lowest.kept()
     _save(folder / HASHES, lowest.astype("<u8"))
-    found = division.table.found
+    found = assignment.table.found
     if found.rows > found.different or found.alike:
-        _save(folder / COPIES, _together(division))
+        _save(folder / COPIES, _together(assignment))
 
 
-def record_of(folder: Path, dataset: Dataset, division: Division) -> TrainingRows:
+def record_of(folder: Path, dataset: Dataset, assignment: Assignment) -> TrainingRows:
     """Return what a split's record says of a training part that was written and read back."""
     return TrainingRows(
         files=_digest_of_files(folder, dataset),
-        all_hashed=division.train.lowest.kept()[1],
-        known=division.known,
+        all_hashed=assignment.train.lowest.kept()[1],
+        known=assignment.known,
     )
 
 
@@ -127,16 +127,16 @@ def _digest_of_files(folder: Path, dataset: Dataset) -> str:
     return files.digest_of_text(files.canonical_json(body))
 
 
-def _together(division: Division) -> np.ndarray:
+def _together(assignment: Assignment) -> np.ndarray:
     """Return the rows of the training part that are in units of several, and the unit's number.
 
     Units are numbered in the order of all of the training part.
     """
-    rows = _of_several(division)
+    rows = _of_several(assignment)
     units = np.unique(rows["unit"])
     lower = np.zeros(len(units) + 1, dtype=np.int64)
-    for at in range(division.table.parts):
-        pieces = zip(division.sides.pieces(at), division.table.units.pieces(at), strict=True)
+    for at in range(assignment.table.parts):
+        pieces = zip(assignment.sides.pieces(at), assignment.table.units.pieces(at), strict=True)
         for sides, piece in pieces:
             heads = piece["unit"][(sides == TRAIN) & piece["head"]]
             place = np.searchsorted(units, heads, side="right")
@@ -148,12 +148,12 @@ def _together(division: Division) -> np.ndarray:
     return found
 
 
-def _of_several(division: Division) -> np.ndarray:
+def _of_several(assignment: Assignment) -> np.ndarray:
     """Return the rows of units of several in the order of the training part."""
-    table, found, start = division.table, [np.empty(0, dtype=_SEVERAL)], 0
+    table, found, start = assignment.table, [np.empty(0, dtype=_SEVERAL)], 0
     with (
         table.order.open("rb") as order,
-        division.sides.in_order() as sides,
+        assignment.sides.in_order() as sides,
         table.units.in_order() as units,
     ):
         while len(parts := np.fromfile(order, dtype="<u2", count=SLICE)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from penstock.data.split.division import Division, divided
+from penstock.data.split.assignment import Assignment, assigned
 from penstock.data.table import iter_batches
 from penstock.errors import IntegrityError
 from penstock.records.dataset import Split
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def check_written(folder: Path, division: Division, *, train: Path, holdout: Path) -> None:
+def check_written(folder: Path, assignment: Assignment, *, train: Path, holdout: Path) -> None:
     """Read both parts back beside the dataset: each holds the rows that were drawn, all of them.
 
     Rows are compared value by value. So what their hashes prove is proved of what was written, and
     no row is hashed again.
     """
     parts = _Rows(train), _Rows(holdout)
-    for expected in divided(folder, division):
+    for expected in assigned(folder, assignment):
         for part, rows in zip(parts, expected, strict=True):
             part.require(rows)
     for part in parts:
@@ -65,9 +65,9 @@ class _Rows:
         raise AssertionError
 
 
-def prove(record: Split, division: Division, *, where: str) -> Split:
+def prove(record: Split, assignment: Assignment, *, where: str) -> Split:
     """Establish every claim of the record from the rows of both parts."""
-    copies, train, holdout = division.copies_in_both, division.train, division.holdout
+    copies, train, holdout = assignment.copies_in_both, assignment.train, assignment.holdout
     _require(copies == 0, f"copies of {copies:,} rows are on both sides", where)
     groups = len(np.intersect1d(train.keys, holdout.keys))
     _require(groups == 0, f"{groups:,} values of {record.column!r} are on both sides", where)
@@ -75,7 +75,7 @@ def prove(record: Split, division: Division, *, where: str) -> Split:
         before, after = train.newest, holdout.oldest
         newest = before is not None and after is not None and before < after
         _require(newest, f"older and newer values of {record.column!r} are on both sides", where)
-    return record.model_copy(update={"rows_in_both": division.rows_in_both})
+    return record.model_copy(update={"rows_in_both": assignment.rows_in_both})
 
 
 def _require(proved: bool, otherwise: str, where: str) -> None:

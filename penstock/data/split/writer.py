@@ -13,9 +13,9 @@ import numpy as np
 
 from penstock.common.progress import say
 from penstock.data.spec import SplitSpec
+from penstock.data.split.assignment import Assignment, assign, assigned
 from penstock.data.split.checks import check_table, resolve_method
 from penstock.data.split.classes import Classes
-from penstock.data.split.division import Division, divide, divided
 from penstock.data.split.hashed_table import HashedTable, hash_into
 from penstock.data.split.known_rows import record_of, write_known_rows
 from penstock.data.split.proof import check_written, prove
@@ -32,7 +32,7 @@ _OFF = 0.1
 def split(
     folder: Path, spec: SplitSpec, *, target: str, task: Task, train: Path, holdout: Path
 ) -> Split:
-    """Divide a dataset into two, and prove the division from what was written.
+    """Divide a dataset into two, and prove the assignment from what was written.
 
     `stratified` draws within each class, `random` from all rows. `group` draws whole groups: of
     many orders the first that comes near the share, or the one that comes nearest. `time` holds out
@@ -92,15 +92,15 @@ def _divide(
             regression=task == "regression",
             setting=spec.repeats,
         )
-        division, notes = _draw(table, work, folder, dataset, spec, method, target, task)
-        parts = _write(folder, dataset, division, made, train=train, holdout=holdout)
-        check_written(folder, division, train=train, holdout=holdout)
+        assignment, notes = _draw(table, work, folder, dataset, spec, method, target, task)
+        parts = _write(folder, dataset, assignment, made, train=train, holdout=holdout)
+        check_written(folder, assignment, train=train, holdout=holdout)
         record = _record(
-            division, spec, method, parts, notes, rows=dataset.rows, target=target, task=task
+            assignment, spec, method, parts, notes, rows=dataset.rows, target=target, task=task
         )
-        told = record_of(train, parts[0], division)
+        told = record_of(train, parts[0], assignment)
         record = record.model_copy(update={"training_rows": told})
-        return prove(record, division, where=str(holdout))
+        return prove(record, assignment, where=str(holdout))
 
 
 def _draw(
@@ -112,30 +112,30 @@ def _draw(
     method: Method,
     target: str,
     task: Task,
-) -> tuple[Division, tuple[str, ...]]:
+) -> tuple[Assignment, tuple[str, ...]]:
     """Draw rows, and return what a reader should know of it."""
     if task == "regression":
         none = np.empty(0, dtype=np.uint64)
         drawn = draw(table, spec, method)
-        division = divide(table, dataset, drawn, work=work, method=method, classes=none)
+        assignment = assign(table, dataset, drawn, work=work, method=method, classes=none)
         notes: tuple[str, ...] = ()
     else:
         classes = Classes(folder, dataset, target=target, table=table)
         classes.check_before(method)
         drawn = draw(table, spec, method)
-        division = divide(table, dataset, drawn, work=work, method=method, classes=classes.codes)
-        notes = classes.check(division.train.classes, division.holdout.classes)
-    if abs(division.share - spec.holdout) > _OFF * spec.holdout:
+        assignment = assign(table, dataset, drawn, work=work, method=method, classes=classes.codes)
+        notes = classes.check(assignment.train.classes, assignment.holdout.classes)
+    if abs(assignment.share - spec.holdout) > _OFF * spec.holdout:
         what = {"group": "the groups", "time": "the times"}.get(method, "the rows")
-        share = f"{spec.holdout:.1%} were to be held out; {what} allow {division.share:.1%}."
+        share = f"{spec.holdout:.1%} were to be held out; {what} allow {assignment.share:.1%}."
         notes = (*notes, share)
-    return division, notes
+    return assignment, notes
 
 
 def _write(
     folder: Path,
     dataset: Dataset,
-    division: Division,
+    assignment: Assignment,
     made: list[Path],
     *,
     train: Path,
@@ -149,15 +149,15 @@ def _write(
         "reading": dataset.reading,
         "parent": dataset.content,
     }
-    sample_of = division.holdout.digest.rows
-    with writing(train, digest=division.train.digest) as to_train:
-        with writing(holdout, digest=division.holdout.digest, sample_of=sample_of) as to_holdout:
-            for learned, judged in divided(folder, division):
+    sample_of = assignment.holdout.digest.rows
+    with writing(train, digest=assignment.train.digest) as to_train:
+        with writing(holdout, digest=assignment.holdout.digest, sample_of=sample_of) as to_holdout:
+            for learned, judged in assigned(folder, assignment):
                 to_train.add(learned)
                 to_holdout.add(judged)
             held_out = to_holdout.finish(part="holdout", **facts)
         made.append(holdout)
-        write_known_rows(to_train.folder, division)
+        write_known_rows(to_train.folder, assignment)
         learned_from = to_train.finish(part="train", **facts)
     made.append(train)
     return learned_from, held_out
@@ -184,7 +184,7 @@ def _removed_on_error() -> Iterator[list[Path]]:
 
 
 def _record(
-    division: Division,
+    assignment: Assignment,
     spec: SplitSpec,
     method: Method,
     parts: tuple[Dataset, Dataset],
@@ -195,7 +195,7 @@ def _record(
     task: Task,
 ) -> Split:
     """Return the record, with what both parts have yet to prove."""
-    found = division.table.found
+    found = assignment.table.found
     return Split(
         method=method,
         column=spec.column if method in ("time", "group") else "",
@@ -207,11 +207,11 @@ def _record(
         holdout=parts[1].content,
         train_rows=parts[0].rows,
         holdout_rows=parts[1].rows,
-        share=division.share,
+        share=assignment.share,
         repeats=spec.repeats,
         duplicate_rows=found.rows - found.different,
         copied_rows=found.further,
-        copies_left_out=division.left_out,
+        copies_left_out=assignment.left_out,
         rows_in_both=0,
         groups_in_both=0,
         without_target=rows - found.rows,

@@ -22,8 +22,8 @@ from penstock.records.rollout import ArmSummary, HistogramBuckets, Rollout, tota
 
 if TYPE_CHECKING:
     from penstock.monitoring.settings.monitoring import GuardianSpec
+    from penstock.monitoring.signals.definitions import Signals
     from penstock.monitoring.signals.detector import SignalEvidence
-    from penstock.monitoring.signals.signals import Signals
 
 BLOCK = 20
 """Requests that a block has at least: readings are put together until it has."""
@@ -193,7 +193,7 @@ def _memory(guard: Guard, signals: Signals) -> Any:
 
 
 def _signals(limits: Sequence[GuardLimit]) -> Signals:
-    from penstock.monitoring.signals.signals import Signal, Signals
+    from penstock.monitoring.signals.definitions import Signal, Signals
 
     return Signals(
         tuple(

@@ -11,8 +11,8 @@ import numpy as np
 
 from penstock.errors import InputError
 from penstock.monitoring.settings.tolerances import Tolerances
+from penstock.monitoring.signals.definitions import ERRORS, ROWS, Signal, signals_of
 from penstock.monitoring.signals.distances import stability_index
-from penstock.monitoring.signals.signals import ERRORS, ROWS, Signal, signals_of
 from penstock.monitoring.signals.window import Window, measure
 from penstock.records.reference import Reference
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import PenstockError
-from penstock.monitoring.signals.signals import ERRORS, Signal, bounded
+from penstock.monitoring.signals.definitions import ERRORS, Signal, bounded
 from penstock.monitoring.signals.window import INPUTS, row_times
 from penstock.records.explanation import Explanation, Importance
 from penstock.records.figures import AttributionShare

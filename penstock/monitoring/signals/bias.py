@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.data.groups import group_codes
+from penstock.monitoring.signals.definitions import Signal, bounded
 from penstock.monitoring.signals.group_gaps import LABELLED, Gap, gap_sums, gaps_of, means_of
-from penstock.monitoring.signals.signals import Signal, bounded
 from penstock.monitoring.signals.window import INPUTS, Blocks, Carry
 from penstock.records.baseline import Baseline, GroupColumn
 

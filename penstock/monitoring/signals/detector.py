@@ -24,8 +24,8 @@ from pydantic import Field
 
 from penstock.data.profile.counting import moment
 from penstock.errors import InputError
+from penstock.monitoring.signals.definitions import Signal, Signals
 from penstock.monitoring.signals.dependence import Dependence, LevelState, fresh
-from penstock.monitoring.signals.signals import Signal, Signals
 from penstock.monitoring.signals.window import Blocks, Carry, Window
 from penstock.records.base import Value
 

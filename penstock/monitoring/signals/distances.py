@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data.profile.reference import drift
-from penstock.monitoring.signals.signals import is_exact, known_rows
+from penstock.monitoring.signals.definitions import is_exact, known_rows
 from penstock.monitoring.signals.window import ColumnCounts, Counts
 from penstock.records.base import Value
 from penstock.records.dataset import Level

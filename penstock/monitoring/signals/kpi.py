@@ -22,7 +22,7 @@ from penstock.monitoring.estimates.concept import Concept, learn
 from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
 from penstock.monitoring.estimates.estimators import expected_value, predicted
 from penstock.monitoring.estimates.performance import LEAST_ROWS, predictions_of
-from penstock.monitoring.signals.signals import Signal, bounded
+from penstock.monitoring.signals.definitions import Signal, bounded
 from penstock.monitoring.signals.window import INPUTS
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate

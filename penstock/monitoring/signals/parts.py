@@ -10,7 +10,7 @@ import numpy.typing as npt
 from penstock.data import arrow
 from penstock.data.profile.counting import MAX_LEVEL
 from penstock.data.types.storage import doubles
-from penstock.monitoring.signals.signals import is_exact, known_rows
+from penstock.monitoring.signals.definitions import is_exact, known_rows
 from penstock.records.reference import ReferenceColumn
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from penstock.monitoring.settings.volume import VolumeSpec
-from penstock.monitoring.signals.signals import Signal, bounded
+from penstock.monitoring.signals.definitions import Signal, bounded
 from penstock.monitoring.signals.window import Blocks, Carry
 from penstock.records.base import Value
 from penstock.records.figures import Volume

@@ -15,8 +15,8 @@ from penstock.data import arrow
 from penstock.data.profile.counting import moment
 from penstock.data.types.storage import storage_type
 from penstock.errors import InputError
+from penstock.monitoring.signals.definitions import ROWS, Signal, Signals, known_rows
 from penstock.monitoring.signals.parts import Coder, Codes
-from penstock.monitoring.signals.signals import ROWS, Signal, Signals, known_rows
 from penstock.records.base import Value
 from penstock.records.reference import Reference, ReferenceColumn
 

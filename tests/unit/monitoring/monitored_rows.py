@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from penstock.data.profile.reference import reference_of
 from penstock.data.table import write_dataset
+from penstock.monitoring.signals.definitions import Signals
 from penstock.monitoring.signals.detector import State, Update, start, update
-from penstock.monitoring.signals.signals import Signals
 from penstock.monitoring.signals.window import measure
 from penstock.records.reference import Reference, ReferenceColumn
 

@@ -18,7 +18,7 @@ from penstock.data.profile import profiler
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split, table_hashes
 from penstock.data.split import writer as split_writer
-from penstock.data.split.division import Division
+from penstock.data.split.assignment import Assignment
 from penstock.data.split.hashed_table import Piece
 from penstock.data.table import read_dataset, read_table, write_dataset
 from penstock.errors import InputError, IntegrityError
@@ -348,16 +348,16 @@ def test_the_proof_finds_a_faulty_writer(
     fault: str, said: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The writer is right, so one that loses or repeats rows has to stand in for it.
-    honest = split_writer.divided
+    honest = split_writer.assigned
 
-    def faulty(folder: Path, division: Division) -> Any:
-        parts = honest(folder, division)
+    def faulty(folder: Path, assignment: Assignment) -> Any:
+        parts = honest(folder, assignment)
         train, holdout = next(parts)
         twice = pa.concat_batches([holdout.slice(0, 5), train])
         yield (twice if fault == "doubled" else train.slice(5)), holdout
         yield from parts
 
-    monkeypatch.setattr(split_writer, "divided", faulty)
+    monkeypatch.setattr(split_writer, "assigned", faulty)
 
     with pytest.raises(IntegrityError, match=said):
         bench.split()

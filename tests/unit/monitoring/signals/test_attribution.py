@@ -22,7 +22,7 @@ from penstock.monitoring.signals.attribution import (
     attribution_signals,
     why_not,
 )
-from penstock.monitoring.signals.signals import Signals
+from penstock.monitoring.signals.definitions import Signals
 from penstock.monitoring.signals.window import measure_values
 from penstock.records.explanation import Explanation
 

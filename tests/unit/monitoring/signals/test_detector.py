@@ -13,14 +13,14 @@ import pytest
 from monitored_rows import HOUR, captured, follow, mixed, reference_to, score_reference
 
 from penstock.errors import InputError
-from penstock.monitoring.signals.dependence import FIRST
-from penstock.monitoring.signals.detector import BETS, State, rearm, start, update
-from penstock.monitoring.signals.signals import (
+from penstock.monitoring.signals.definitions import (
     Signal,
     Signals,
     bounded,
     signals_of,
 )
+from penstock.monitoring.signals.dependence import FIRST
+from penstock.monitoring.signals.detector import BETS, State, rearm, start, update
 from penstock.monitoring.signals.window import Blocks, Carry, Window, measure, measure_values
 from penstock.records.reference import Reference
 

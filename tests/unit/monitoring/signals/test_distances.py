@@ -11,8 +11,8 @@ from monitored_rows import captured, mixed, reference_to
 from scipy import stats
 from scipy.spatial import distance
 
+from penstock.monitoring.signals.definitions import signals_of
 from penstock.monitoring.signals.distances import distances
-from penstock.monitoring.signals.signals import signals_of
 from penstock.monitoring.signals.window import measure
 
 

@@ -12,7 +12,7 @@ from monitored_rows import mixed, reference_to, score_reference
 
 from penstock.errors import InputError
 from penstock.monitoring.settings.tolerances import Tolerances
-from penstock.monitoring.signals.signals import bounded, signals_of
+from penstock.monitoring.signals.definitions import bounded, signals_of
 from penstock.records.reference import Reference
 
 

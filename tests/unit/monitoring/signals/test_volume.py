@@ -10,7 +10,7 @@ import pytest
 
 from penstock.monitoring.settings.volume import VolumeSpec
 from penstock.monitoring.signals import detector
-from penstock.monitoring.signals.signals import Signals
+from penstock.monitoring.signals.definitions import Signals
 from penstock.monitoring.signals.volume import Counted, Memory, count_rows, volume_signals
 
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)

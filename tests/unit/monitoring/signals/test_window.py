@@ -11,7 +11,7 @@ import pytest
 from monitored_rows import captured, mixed, reference_to
 
 from penstock.errors import InputError
-from penstock.monitoring.signals.signals import signals_of
+from penstock.monitoring.signals.definitions import signals_of
 from penstock.monitoring.signals.window import Counts, measure, measure_values
 from penstock.records.reference import Reference
 
@@ -181,7 +181,7 @@ def test_a_missing_value_says_nothing_of_the_others(reference: Reference) -> Non
 
 
 def test_values_at_hand_become_blocks_too(reference: Reference) -> None:
-    from penstock.monitoring.signals.signals import bounded
+    from penstock.monitoring.signals.definitions import bounded
 
     loss = bounded("loss", kind="loss", expected=0.2, tolerance=0.02, error=0.01, rows=400)
     signals = signals_of(reference, more=[loss], block_rows=50)

@@ -30,7 +30,7 @@ _SIDE = np.dtype("u1")
 
 
 @dataclass(frozen=True)
-class Division:
+class Assignment:
     """A table whose rows were drawn.
 
     Attributes:
@@ -101,9 +101,9 @@ class Side:
             self.classes = found if not len(self.classes) else self.classes + found
 
 
-def divide(
+def assign(
     table: HashedTable, dataset: Dataset, drawn: Draw, *, work: Path, method: str, classes: Hashes
-) -> Division:
+) -> Assignment:
     """Give each row its side, and count what is on both.
 
     Args:
@@ -136,7 +136,7 @@ def divide(
         seen = _numbers_by_chance(different, learned, table)
         once, total = once + int((seen == 1).sum()), total + int(seen.sum())
     repeats = table.found.rows > table.found.different or table.found.alike
-    return Division(
+    return Assignment(
         table=table,
         sides=sides,
         train=train,
@@ -170,9 +170,11 @@ def _numbers_by_chance(different: Records, learned: Numbers, table: HashedTable)
     return seen
 
 
-def divided(folder: Path, division: Division) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+def assigned(
+    folder: Path, assignment: Assignment
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """Yield the rows of a dataset, batch by batch: what goes into each of the two parts."""
-    with division.table.order.open("rb") as order, division.sides.in_order() as sides:
+    with assignment.table.order.open("rb") as order, assignment.sides.in_order() as sides:
         for batch in iter_batches(folder):
             parts = np.fromfile(order, dtype="<u2", count=batch.num_rows)
             side = np.zeros(len(parts), dtype=_SIDE)
