@@ -202,15 +202,19 @@ def _lineage_event(event: dict[str, Any]) -> None:
     from openlineage.client import event_v2
     from openlineage.client.facet_v2 import dataset_version_dataset, schema_dataset
 
+    kinds = {
+        "version": dataset_version_dataset.DatasetVersionDatasetFacet,
+        "schema": schema_dataset.SchemaDatasetFacet,
+    }
+
+    def facet(name: str, of: dict[str, Any]) -> Any:
+        values = {key: value for key, value in of.items() if key != "_schemaURL"}
+        made = kinds[name](producer=values.pop("_producer"), **values)
+        assert made._schemaURL == of["_schemaURL"]
+        return made
+
     def facets(of: dict[str, Any]) -> dict[str, Any]:
-        kinds = {
-            "version": dataset_version_dataset.DatasetVersionDatasetFacet,
-            "schema": schema_dataset.SchemaDatasetFacet,
-        }
-        return {
-            name: kinds[name](**{key.removeprefix("_"): value for key, value in facet.items()})
-            for name, facet in of.items()
-        }
+        return {name: facet(name, each) for name, each in of.items()}
 
     sides = {
         side: [
@@ -218,15 +222,15 @@ def _lineage_event(event: dict[str, Any]) -> None:
         ]
         for side, kind in (("inputs", event_v2.InputDataset), ("outputs", event_v2.OutputDataset))
     }
-    event_v2.RunEvent(
+    made = event_v2.RunEvent(
         eventType=event_v2.RunState(event["eventType"]),
         eventTime=event["eventTime"],
         run=event_v2.Run(**event["run"]),
         job=event_v2.Job(**event["job"]),
         producer=event["producer"],
-        schemaURL=event["schemaURL"],
         **sides,
     )
+    assert made.schemaURL == event["schemaURL"]
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
