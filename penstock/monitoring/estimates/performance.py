@@ -25,7 +25,13 @@ from penstock.errors import InputError
 from penstock.metrics.descriptions import SCALES, names_for
 from penstock.metrics.losses import losses_by_name
 from penstock.monitoring.estimates.concept import CONFIDENCE, Concept
-from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.estimates import (
+    BEYOND,
+    Estimated,
+    NotEstimated,
+    Realized,
+    is_number,
+)
 from penstock.monitoring.estimates.estimators import Found, binary, multiclass, regression
 from penstock.monitoring.estimates.estimators import predicted as predicted
 from penstock.records.baseline import Baseline
@@ -104,7 +110,7 @@ def estimate(
         return found
     half = learned.reach * float(np.sqrt(found.variance + learned.variance))
     scale = SCALES[metric]
-    return Estimated(
+    estimated = Estimated(
         value=found.value,
         low=max(found.value - half, scale.lowest),
         high=min(found.value + half, scale.highest),
@@ -113,6 +119,7 @@ def estimate(
         error=float(np.sqrt(found.variance)),
         rows=len(scores),
     )
+    return estimated if is_number(estimated) else BEYOND
 
 
 def realized(
@@ -141,7 +148,8 @@ def realized(
         return NotEstimated(f"The {len(scores):,} rows with labels do not define {metric}.")
     found = estimate_metrics(of, {metric: value}, confidence=CONFIDENCE)[metric].estimate
     losses = losses_by_name(baseline.task, of.truth, scores, of.predicted)
-    return Realized(found.value, found.low, found.high, len(scores), losses)
+    made = Realized(found.value, found.low, found.high, len(scores), losses)
+    return made if is_number(made) else BEYOND
 
 
 def loss_of(baseline: Baseline) -> str:
