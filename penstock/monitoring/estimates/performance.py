@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from penstock.errors import InputError
 from penstock.metrics.descriptions import SCALES, names_for
 from penstock.metrics.losses import losses_by_name
-from penstock.monitoring.estimates.concept import CONFIDENCE, Concept
+from penstock.monitoring.estimates.concept import CONFIDENCE, Concept, MetricConcept
 from penstock.monitoring.estimates.estimates import (
     BEYOND,
     Estimated,
@@ -99,13 +100,8 @@ def estimate(
         )
     if len(scores) < LEAST_ROWS:
         return NotEstimated(f"{len(scores):,} rows are too few; {LEAST_ROWS} are needed.")
-    if baseline.task == "regression":
-        missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
-        found: Found | NotEstimated = regression(scores, baseline, metric, missing=missing)
-    elif baseline.task == "binary":
-        found = binary(scores, baseline, metric)
-    else:
-        found = multiclass(scores, baseline, metric)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _found(scores, baseline, metric, learned, to_compare=to_compare)
     if isinstance(found, NotEstimated):
         return found
     half = learned.reach * float(np.sqrt(found.variance + learned.variance))
@@ -120,6 +116,17 @@ def estimate(
         rows=len(scores),
     )
     return estimated if is_number(estimated) else BEYOND
+
+
+def _found(
+    scores: Floats, baseline: Baseline, metric: str, learned: MetricConcept, *, to_compare: bool
+) -> Found | NotEstimated:
+    if baseline.task == "regression":
+        missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
+        return regression(scores, baseline, metric, missing=missing)
+    if baseline.task == "binary":
+        return binary(scores, baseline, metric)
+    return multiclass(scores, baseline, metric)
 
 
 def realized(
@@ -143,13 +150,18 @@ def realized(
     if not len(scores):
         return NotEstimated("No row has a label.")
     of = predictions_of(scores, labels, baseline=baseline)
-    value = compute(of)[metric]
-    if not np.isfinite(value) or metric in too_few_rows(of):
-        return NotEstimated(f"The {len(scores):,} rows with labels do not define {metric}.")
-    found = estimate_metrics(of, {metric: value}, confidence=CONFIDENCE)[metric].estimate
-    losses = losses_by_name(baseline.task, of.truth, scores, of.predicted)
-    made = Realized(found.value, found.low, found.high, len(scores), losses)
-    return made if is_number(made) else BEYOND
+    # One absurd label is enough.
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = compute(of)[metric]
+        if not np.isfinite(value) or metric in too_few_rows(of):
+            return NotEstimated(f"The {len(scores):,} rows with labels do not define {metric}.")
+        try:
+            found = estimate_metrics(of, {metric: value}, confidence=CONFIDENCE)[metric].estimate
+        except ValidationError:
+            # A record holds no end of an interval that is beyond all numbers.
+            return BEYOND
+        losses = losses_by_name(baseline.task, of.truth, scores, of.predicted)
+    return Realized(found.value, found.low, found.high, len(scores), losses)
 
 
 def loss_of(baseline: Baseline) -> str:
