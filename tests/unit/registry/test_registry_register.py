@@ -538,7 +538,7 @@ def test_a_folder_here_with_a_form_that_was_not_registered_is_fetched_again(
 
 
 def test_mlflow_shows_the_datasets_of_the_run_and_the_metrics_of_the_model(
-    registry: Registry,
+    registry: Any,
 ) -> None:
     registration, _ = registry.registered()
     store = registry.store()
