@@ -97,7 +97,7 @@ def check_passport(folder: Path, *, key: Path | None = None) -> Passport:
     Example:
         >>> check_passport(Path("of-nothing"))
         Traceback (most recent call last):
-        penstock.errors.InputError: the passport record cannot be read: No such file or directory ...
+        penstock.errors.InputError: of-nothing/passport.json: the passport record cannot be ...
     """
     passport = Passport.read(folder / FILE_NAME)
     present = {path.name for path in folder.iterdir()} - {FILE_NAME, SIGNATURE}
