@@ -115,6 +115,7 @@ def test_from_scores_over_labels_to_what_the_monitor_sees(
         with monitor.held():
             monitor.look()
         state, _ = monitor.folder.read(service="adult")
+        assert not state.last.notes
         return state.last.performance
 
     assert performance().labels == 0
