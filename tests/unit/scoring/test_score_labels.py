@@ -26,7 +26,7 @@ from penstock.notification import NotifySpec
 from penstock.pipelines import cli
 from penstock.records.baseline import Baseline, LossFigure
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import Known
+from penstock.records.monitoring import Known, MonitorState
 from penstock.scoring.score import score
 
 
@@ -111,14 +111,12 @@ def test_from_scores_over_labels_to_what_the_monitor_sees(
         ),
     )
 
-    def performance() -> Any:
+    def state_after_a_look() -> MonitorState:
         with monitor.held():
             monitor.look()
-        state, _ = monitor.folder.read(service="adult")
-        assert not state.last.notes
-        return state.last.performance
+        return monitor.folder.read(service="adult")[0]
 
-    assert performance().labels == 0
+    assert state_after_a_look().labelled_performance is None
 
     predicted = scored["prediction"].to_pylist()
     right = list(zip(ids, predicted, strict=True))
@@ -136,10 +134,12 @@ def test_from_scores_over_labels_to_what_the_monitor_sees(
     assert "Wrote 0 labels." in said
     assert "400 were there already" in said
 
-    seen = performance()
-    assert seen.labels == 400
-    assert seen.realized.value == pytest.approx(0.75)
-    assert performance().labels == 0, "each label counts once"
+    seen = state_after_a_look()
+    assert seen.labelled_performance is not None
+    assert seen.labelled_performance.labels == 400
+    assert seen.labelled_performance.realized is not None
+    assert seen.labelled_performance.realized.value == pytest.approx(0.75)
+    assert state_after_a_look().labelled == seen.labelled, "each label counts once"
 
 
 def test_labels_that_are_wrong_are_not_written(
