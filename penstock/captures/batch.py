@@ -55,11 +55,17 @@ class BatchWriter:
         data = b"".join(lines)
         file = packed(data)
         segment_id = SegmentId(kind=self.kind, writer=self.writer, number=number)
-        times = {"first": moment, "last": moment} if lines else {}
+        moment = moment if lines else ""
+        segment = Segment(
+            id=segment_id,
+            before=before,
+            rows=len(lines),
+            bytes=len(data),
+            first=moment,
+            last=moment,
+        )
         manifest = Manifest(
-            segment=Segment(
-                id=segment_id, before=before, rows=len(lines), bytes=len(data), **times
-            ),
+            segment=segment,
             file=f"{segment_id.stem}.jsonl.gz",
             file_digest=digest_of(file),
             pod=self.pod,

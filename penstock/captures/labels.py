@@ -200,8 +200,8 @@ def _rows(spec: SourceSpec, columns: LabelColumns) -> Iterator[tuple[str | None,
         ingest(spec, output=folder)
         for batch in ds.dataset(folder).to_batches():
             rows = batch.column(columns.row).to_pylist() if columns.row else [0] * batch.num_rows
-            named = (batch.column(name).to_pylist() for name in (columns.request, columns.label))
-            requests, labels = named
+            requests = batch.column(columns.request).to_pylist()
+            labels = batch.column(columns.label).to_pylist()
             yield from zip(requests, rows, labels, strict=True)
 
 

@@ -60,6 +60,15 @@ def require_columns(by: Sequence[str], columns: Sequence[Column]) -> None:
             )
 
 
+def no_folders(*, where: str) -> InputError:
+    """Return what a database ends with that is to divide its rows."""
+    return InputError(
+        "a database's table has no folders to divide rows into",
+        where=where,
+        remedy="Leave it out: the columns are in the table.",
+    )
+
+
 def folders_of(table: pa.Table, by: Sequence[str]) -> dict[str, np.ndarray]:
     """Return which rows belong into which folder: their places in the table, ascending, by path.
 

@@ -19,6 +19,7 @@ from penstock.errors import InputError, IntegrityError
 from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
 from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
+from penstock.scoring.partitions import no_folders
 from penstock.scoring.pieces import Files
 from penstock.scoring.request_ids import kept_columns
 from penstock.scoring.run import Loaded, Run
@@ -161,11 +162,7 @@ def _destination(order: Order) -> Iterator[Destination]:
             folder.close()
         return
     if order.partition_by:
-        raise InputError(
-            "a database's table has no folders to divide rows into",
-            where="--partition-by",
-            remedy="Leave it out: the columns are in the table.",
-        )
+        raise no_folders(where="--partition-by")
     if not order.run:
         raise InputError(
             "a database needs the name of the run, under which rows are appended once",

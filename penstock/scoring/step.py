@@ -9,6 +9,7 @@ from typing import Any
 from penstock.captures.claims import reached
 from penstock.errors import InputError
 from penstock.records.scores import Scores
+from penstock.scoring.partitions import no_folders
 from penstock.scoring.score import Order, score
 from penstock.scoring.spec import ScoringSpec
 from penstock.scoring.sql_destination import is_database
@@ -73,8 +74,10 @@ def require_places(spec: ScoringSpec) -> None:
     """Return only if it is said what is scored, and where to.
 
     Raises:
-        InputError: Naming what is not.
+        InputError: Naming what is not, or if a database is to have folders.
     """
+    if spec.partition_by and is_database(spec.destination):
+        raise no_folders(where="scoring.partition_by")
     for field, given in (("source", spec.source), ("destination", spec.destination)):
         if not given:
             raise InputError(
