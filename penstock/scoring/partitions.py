@@ -104,9 +104,10 @@ def _names(table: pa.Table, column: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _name(column: str, text: str | None) -> str:
-    if text == MISSING:
+    if text is not None and (text == MISSING or "\0" in text):
+        why = "stands for a missing value" if text == MISSING else "readers cut at its character 0"
         raise InputError(
-            f"{column!r} holds the text {MISSING}, which stands for a missing value in folders",
+            f"{column!r} holds {text!r:.60}, which in a folder's name {why}",
             where=_OPTION,
             remedy="Correct it in the source, or divide the rows by another column.",
         )

@@ -27,6 +27,7 @@ from penstock.scoring.score import score
 
 JOBS = ["clerk", None, "a/b = ä", "clerk", ""]
 BY = ("job", "member")
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=9)
 LAST = 1000
 """Stands for the last write, the record."""
 OPTIONS: dict[str, Any] = {"keep": ("id", "job", "member", "since"), "on_error": "quarantine"}
@@ -88,7 +89,7 @@ def test_folders_hold_the_rows_that_files_hold_for_every_part_size_and_engine(
 @given(
     values=st.lists(
         st.tuples(
-            st.one_of(st.none(), st.text(max_size=9).filter(lambda text: text != MISSING)),
+            st.one_of(st.none(), TEXTS),
             st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(0, 2)),
         ),
         max_size=30,
@@ -211,7 +212,11 @@ def test_values_that_name_no_folder_are_refused(
     registered: Callable[..., Any], tmp_path: Path
 ) -> None:
     for at, (job, words) in enumerate(
-        ((MISSING, "stands for a missing value"), ("ä" * 50, "too long to name a folder"))
+        (
+            (MISSING, "stands for a missing value"),
+            ("ä" * 50, "too long to name a folder"),
+            ("a\0b", "readers cut at its character 0"),
+        )
     ):
         data = source_of("jsonl", [ROW, ROW | {"job": job}], tmp_path)
         order = registered().order(
