@@ -31,7 +31,11 @@ class Dividing:
     def scores_of(self, columns: Mapping[str, Any]) -> np.ndarray:
         with np.errstate(divide="ignore"):
             p = 1 / np.asarray(columns["age"])
-        return np.stack([p, 1 - p, 0 * p], axis=1) if self.record.task == "multiclass" else p
+        return (
+            np.stack([p, 1 - p, np.zeros_like(p)], axis=1)
+            if self.record.task == "multiclass"
+            else p
+        )
 
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         return labels_of(self.record, scores)
@@ -42,7 +46,7 @@ def test_no_label_is_made_up(task: Task) -> None:
     classes = {"binary": (0, 1), "multiclass": (0, 1, 2), "regression": ()}[task]
     record = Model.model_construct(
         name="own", task=task, target="y", classes=classes, columns=(_AGE,), reading=None,
-        positive=1, threshold=0.5,
+        positive=1, threshold=0.5, dataset="rows",
     )  # fmt: skip
     scorer = Dividing(record)
     service = Service(scorer, name="m", version="1")
