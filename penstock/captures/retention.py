@@ -10,9 +10,9 @@ from pathlib import Path
 from penstock.captures import ledger, recovery
 from penstock.captures.files import remove
 from penstock.captures.ledger import iso
-from penstock.captures.places import LocalPlace, RemotePlace, place_at
+from penstock.captures.places import LocalPlace, RemotePlace, place_at, remove_unfinished
 from penstock.captures.segments import KINDS, segment_id_of
-from penstock.captures.stores import Part, writers
+from penstock.captures.stores import Part, remove_replaced, writers
 
 _MEGABYTE = 1 << 20
 _LEDGER_DAYS = 60
@@ -52,6 +52,7 @@ def prune(
         Pruned(segments=0, rows=0)
     """
     place = place_at(source)
+    remove_unfinished(place)
     oldest = iso((now or datetime.now(UTC)).astimezone(UTC) - timedelta(days=days)) if days else ""
     segments = rows = 0
     for kind in KINDS:
@@ -70,10 +71,11 @@ def prune(
 
 
 def _remove(place: LocalPlace | RemotePlace, part: Part) -> None:
-    """Remove the manifest first: a segment without one is none."""
+    """Remove the manifest last: rows of which nobody knows could never be erased or removed."""
     folder, name = part.file
-    place.remove(folder, f"{name.split('.')[0]}.json")
+    remove_replaced(place, part)
     place.remove(folder, name)
+    place.remove(folder, f"{name.split('.')[0]}.json")
 
 
 def forget(folder: Path) -> None:

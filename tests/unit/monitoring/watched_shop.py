@@ -168,12 +168,17 @@ class Shop:
         size: int = 50,
         favoured: str = "",
         perfect: bool = False,
+        unscored: float = 0.0,
+        amount: float | None = None,
         **changes: Any,
     ) -> None:
         """Answer rows, spread over the next hour, and have their labels come."""
         self.count += 1
         columns = table(rows, seed=100 + self.count, **changes)
         scores = scores_of(columns, favoured=favoured)
+        if amount is not None:
+            columns["amount"][0] = amount
+            scores[0] = 1.0
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
         if perfect:
             truths = ["yes" if one >= 0.5 else "no" for one in scores]
@@ -193,7 +198,10 @@ class Shop:
                         mirrored=False,
                         replayed=False,
                         inputs={name: values[part] for name, values in columns.items()},
-                        scores=scores[part],
+                        scores=[
+                            None if row < unscored * rows else score
+                            for row, score in enumerate(scores[part], start)
+                        ],
                         labels=["yes" if one >= 0.5 else "no" for one in scores[part]],
                     ),
                     size=10,
