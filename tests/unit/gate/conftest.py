@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fresh_store import fresh_store
 
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec, SplitSpec
@@ -102,7 +103,7 @@ def train_from(home: Path, name: str, *, store: str, by_sex: bool = False) -> No
 @pytest.fixture(scope="session")
 def gate_world(tmp_path_factory: pytest.TempPathFactory) -> GateWorld:
     home = tmp_path_factory.mktemp("gate")
-    store = f"sqlite:///{home / 'mlflow.db'}"
+    store = fresh_store(home)
     train_from(home, "good", store=store)
     train_from(home, "bad", store=store, by_sex=True)
     return GateWorld(home=home, store=store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from evaluation_world import worlds as worlds
+from fresh_store import fresh_store
 
 from penstock.gate.decision import decide
 from penstock.gate.evaluation import Evaluation
@@ -31,20 +31,9 @@ from penstock.rollout import release
 from penstock.rollout.release import Outputs
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's database with its tables, which take seconds to create."""
-    from penstock import tracking
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    tracking.client(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+def uri(tmp_path: Path) -> str:
+    return fresh_store(tmp_path)
 
 
 def plain_policy() -> Policy:

@@ -7,17 +7,15 @@ sequences run over MLflow's store too, a few of them, so that the two do not dri
 
 from __future__ import annotations
 
-import atexit
 import copy
-import functools
 import itertools
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fresh_store import fresh_store
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
 
@@ -201,8 +199,7 @@ class MlflowRegistry:
         import mlflow
         from mlflow import MlflowClient
 
-        shutil.copy(_empty_store(), folder / "mlflow.db")
-        self.tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
+        self.tracking_uri = fresh_store(folder)
         mlflow.set_tracking_uri(self.tracking_uri)
         mlflow.set_registry_uri(self.tracking_uri)
         self._client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
@@ -215,17 +212,6 @@ class MlflowRegistry:
         if uri.startswith("models:/"):
             uri = self._client.get_logged_model(uri.removeprefix("models:/")).artifact_location
         return Path(uri.removeprefix("file://"))
-
-
-@functools.cache
-def _empty_store() -> Path:
-    """A database with its tables, which take seconds to create."""
-    from penstock import tracking
-
-    folder = Path(tempfile.mkdtemp(prefix="penstock-store-"))
-    atexit.register(shutil.rmtree, folder)
-    tracking.client(f"sqlite:///{folder / 'mlflow.db'}")
-    return folder / "mlflow.db"
 
 
 def _absent(what: str) -> MlflowException:

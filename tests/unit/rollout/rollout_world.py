@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fresh_store import fresh_store
 from running_process import RunningProcess, modules_running
 
 from penstock.gate.policy import Policy
@@ -206,7 +207,7 @@ def world_in(
     """Yield a world in which nothing is registered yet, and stop what it serves."""
     built = World(
         home=home,
-        uri=f"sqlite:///{home / 'mlflow.db'}",
+        uri=fresh_store(home),
         holdout=write_holdout(home / "holdout", instances),
         models=models,
         rows=instances,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fresh_store import fresh_store
 from receivers import receivers
 from rollout_world import World
 
@@ -45,7 +46,7 @@ def test_a_store_in_a_file_has_the_projects_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = fresh_store(tmp_path)
 
     def told() -> str:
         teller(

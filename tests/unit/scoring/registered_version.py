@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_store import fresh_store
 from serving_process import ROW
 
 from penstock.common import files
@@ -79,7 +80,7 @@ def registered(
         if onnx:
             export(folder, holdout=home / "holdout", output=folder / FOLDER)
             digest = files.digest_of_folder(folder / FOLDER)
-        store = f"sqlite:///{home}/{key}.db"
+        store = fresh_store(home, f"{key}.db")
         client = MlflowClient(tracking_uri=store, registry_uri=store)
         client.create_registered_model("adult")
         tags = {versions.MODEL_DIGEST: digest_of(folder), versions.EXPORT_DIGEST: digest}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_store import fresh_store
 from serving_process import ROW, Server, Start
 
 from penstock.errors import InputError
@@ -167,7 +168,7 @@ def test_a_registered_model_is_found_checked_and_served(
     from penstock.registry import versions
 
     made = exported()
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = fresh_store(tmp_path)
     client = MlflowClient(tracking_uri=store, registry_uri=store)
     client.create_registered_model("adult")
     source = tmp_path / "artifact"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from fresh_store import fresh_store
 
 from penstock.data.engine import Each, here
 from penstock.data.table import write_dataset
@@ -100,7 +101,7 @@ def table(rows: int = 240, *, seed: int = 0) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    return fresh_store(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import every_path
 import numpy as np
 import pytest
+from fresh_store import fresh_store
 
 from penstock.bundle.make import bundle
 from penstock.common import files
@@ -86,7 +87,7 @@ def test_every_path_gives_the_same_bits(
         early_stopping={"most_trees": 30, "patience": 5},
     )  # fmt: skip
     assert record.name == family
-    folder, store = bench.folder / "model", f"sqlite:///{bench.folder}/registry.db"
+    folder, store = bench.folder / "model", fresh_store(bench.folder, "registry.db")
     digest = champion(folder, holdout=holdout, store=store)
     rows = [
         {name: table[name][at] for name in ("x one", "job", "noise")} for at in range(len(waves))
@@ -132,7 +133,7 @@ def test_a_version_of_another_family_has_no_booster(
     bench, record = binary
     assert record.name not in ("xgboost", "lightgbm")
     shutil.copytree(bench.folder / "model", tmp_path / "model")
-    store = f"sqlite:///{tmp_path}/registry.db"
+    store = fresh_store(tmp_path, "registry.db")
     champion(tmp_path / "model", holdout=bench.folder / "train", store=store)
     with pytest.raises(InputError, match="is no model of XGBoost or LightGBM alone"):
         bundle("models:/boosted/1", output=tmp_path / "out", tracking_uri=store, form="booster")

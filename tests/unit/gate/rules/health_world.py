@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from fresh_store import fresh_store
 
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
@@ -132,7 +133,7 @@ def make(
         baselines=folder / "baselines",
         report=folder / "training.html",
         experiment="tests",
-        tracking_uri=f"sqlite:///{folder.parent / 'mlflow.db'}",
+        tracking_uri=fresh_store(folder.parent, f"{folder.name}.db"),
         split=proof,
         value=business_value.RULE.of(asked),
         check=asked.check,
