@@ -40,9 +40,7 @@ class ClusterArm(Arm):
     floor: int = Field(
         default=0, description="Servers that it must not fall below while a rollout is under way"
     )
-    had: int = Field(
-        default=0, description="Its floor when it was promoted over last"
-    )
+    had: int = Field(default=0, description="Its floor when it was promoted over last")
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
