@@ -83,12 +83,12 @@ class Loop:
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def project(self) -> Project:
+    def settings(self) -> dict[str, Any]:
         path = self.home / "example" / "project.yaml"
         raw = yaml.safe_load(path.read_text())
         captures = {"destination": f"{self.store}/rows", "segment_seconds": 1}
         kserve = self.site.spec["kserve"] | {"captures": captures}
-        raw |= {
+        return raw | {
             "source": {"uri": str(self.home / "example" / "simulated-transactions.csv")},
             # Its interval is narrow also where some dozens of frauds are held out.
             "training": {"trials": 1, "folds": 2, "candidates": ["linear"], "metric": "log_loss"},
@@ -106,7 +106,10 @@ class Loop:
             "notify": self.received.spec.model_dump(mode="json"),
             "tracking_uri": "",
         }
-        return Project.parse(raw | self.changes, where="test")
+
+    @property
+    def project(self) -> Project:
+        return Project.parse(self.settings | self.changes, where="test")
 
     @property
     def watcher(self) -> ClusterMonitor:
@@ -143,8 +146,8 @@ class Loop:
     def releasing(self, **changes: Any) -> Iterator[RunningProcess]:
         """Begin a release by the release pipeline; it is killed with the block."""
         compiled = self.home / "release.yaml"
-        project = self.project.model_dump(mode="json", exclude_unset=True) | changes
-        compile_release(Project.parse(project, where="test"), output=compiled)
+        project = Project.parse(self.settings | self.changes | changes, where="test")
+        compile_release(project, output=compiled)
         documents = list(yaml.safe_load_all(compiled.read_text()))
         uri = str(self.home / "example" / "simulated-transactions.csv")
         documents[0]["root"]["inputDefinitions"]["parameters"]["uri"]["defaultValue"] = uri
@@ -312,8 +315,8 @@ def test_each_end_of_a_release_is_told_once_with_its_cause(loop: Loop) -> None:
     assert "average_precision" in text
     assert f"Run of Kubeflow: run-{loop.runs}." in text
 
-    deployment = loop.project.deployment.model_dump(mode="json", exclude_unset=True)
-    said = loop.release(deployment=deployment | {"fault_injection": "errors"})
+    faulty = loop.settings["deployment"] | {"fault_injection": "errors"}
+    said = loop.release(deployment=faulty)
     ((kind, text),) = loop.told()
     assert kind == "release.rolled_back", said
     assert "server errors" in text or "failed" in text

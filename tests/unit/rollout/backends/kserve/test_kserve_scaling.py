@@ -243,8 +243,9 @@ def test_servers_are_kept_until_the_autoscaler_has_seen_the_load(
         users_need(driver, 6)
         router.deploy(release(2), timeout=10)
         router.set_weight(2, 90)
+        # What it sees from here on is the load of now, until it is old enough.
+        assert seen(router, 1)[0] == 6
         scalers.keeps, scalers.lags = 0, lags
-        router.mend()
         router.rollback(2)
         router.clean_up()
         assert least(driver, 1) == 2
