@@ -85,8 +85,8 @@ class Shop:
     def released(self, *, errors: float = 0.0) -> Rollout:
         """Release version 2 beside version 1; the users grow in its last step, if they do.
 
-        Where there is no room it fails its users only once the servers of its last step are
-        waited for.
+        Where there is no room for more servers it fails its users only once those of all requests
+        are waited for.
         """
         scalers = self.driver.cluster.autoscalers
         router = self.driver.router(ready_timeout=60)
@@ -108,9 +108,9 @@ class Shop:
             def admitted() -> None:
                 if self.grows and router.state.weight == 50:
                     scalers.users = SPIKE
-                if self.starved and router.state.weight == 20:
+                if self.starved and router.state.weight == 50:
                     scalers.room = sum(len(pods) for pods in scalers.pods.values())
-                    waits = journal.rollout.last.weight == 50
+                    waits = journal.rollout.last.phase == "promote"
                     self.driver.server(2).errors = errors if waits else 0
 
             plan = planned(service="adult").model_copy(update={"plan": PLAN.model_dump()})
@@ -198,7 +198,9 @@ def test_ten_times_the_users_change_no_decision(shop: Shop) -> None:
     # While new servers started, both versions had more than they carry; the gateway said so.
     assert min(shop.driver.cluster.autoscalers.refused.values()) > 0
     assert set(shop.answers) <= {"200", OVERLOADED}
-    last = rollout.of_step("step", 1)
+    # From the promotion on it waits for the servers of all requests.
+    promotion = rollout.transitions[-2].time
+    last = [one for one in rollout.of_step("step", 1) if one.started < promotion]
     # 300 requests a second of 10 a server, used to 80 %: 19 servers for each half.
     assert last[-1].replicas["stable"].most == last[-1].replicas["candidate"].most == 19
     assert shop.floor(2) == 1
@@ -226,6 +228,11 @@ def test_a_candidate_that_turns_bad_while_servers_are_waited_for_goes_back(shop:
     assert rollout.outcome == "rolled_back"
     # Not for lack of servers, which it would have waited for.
     assert "server errors" in rollout.reason or "failed" in rollout.reason
-    assert weights(rollout)[3:] == [("step", 50), ("rollback", 0), ("done", 0)]
-    assert rollout.intervals[-1].weight == 20
+    assert weights(rollout)[3:] == [
+        ("step", 50), ("promote", 100), ("rollback", 0), ("done", 0)
+    ]  # fmt: skip
+    promotion = rollout.transitions[-3].time
+    waited = [one for one in rollout.intervals if one.started > promotion]
+    assert {one.weight for one in waited} == {50}
+    assert sum(one.candidate.server_errors for one in waited) > 0
     assert shop.driver.ask(20) == {"1": 20}
