@@ -53,6 +53,9 @@ CANARY = {
     "traffic": {"source": "replay", "rate": 100},
 }
 
+PLACES = {"webhook": "${env:LOOP_WEBHOOK}", "cloudevents": "${env:LOOP_EVENTS}"}
+"""Addresses that may hold a secret are no part of what is compiled."""
+
 RUN = """
 import sys
 from pathlib import Path
@@ -103,7 +106,7 @@ class Loop:
                 "recall": {"labels": 200},
                 "recall_rows": 2_500,
             },
-            "notify": self.received.spec.model_dump(mode="json"),
+            "notify": self.received.spec.model_dump(mode="json") | PLACES,
             "tracking_uri": "",
         }
 
@@ -234,6 +237,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory, shell) -> Iterator[Loop]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("LOOP_WEBHOOK", str(received.spec.webhook))
+        patch.setenv("LOOP_EVENTS", str(received.spec.cloudevents))
         start = site.cluster.start
 
         def own_spool(name: str, predictor: dict[str, Any]) -> Any:
