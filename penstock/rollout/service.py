@@ -218,8 +218,8 @@ class Service(Generic[A, S]):
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._step_back()
-        back = self._backend.larger_stable()
-        self._go_back(weight=0, assignment=self.state.unmirrored(), **back)
+        larger = self._backend.larger_stable()
+        self._go_back(weight=0, assignment=self.state.unmirrored(), **larger)
         if self.stable not in (None, version):
             self._backend.wait_for_weight(version, percent=0)
 
@@ -230,8 +230,7 @@ class Service(Generic[A, S]):
             self._remove("candidate")
         self._remove("retired")
         self._sweep()
-        alone = self._backend.without_floors()
-        if alone:
+        if alone := self._backend.without_floors():
             self._backend.settle()
             self._save(**alone)
         if not self.state.roles():
@@ -280,8 +279,7 @@ class Service(Generic[A, S]):
         self, percent: int, *, mirror: float, insist: bool = True, meanwhile: Meanwhile = nothing
     ) -> None:
         """Return once the candidate has the servers that a share takes, which is not its yet."""
-        raised = self._backend.floors(percent=percent, mirror=mirror, returns=not insist)
-        if raised:
+        if raised := self._backend.floors(percent=percent, mirror=mirror, returns=not insist):
             self._save(**raised)
         self._backend.wait_for_servers(
             timeout=self._ready_timeout, insist=insist, meanwhile=meanwhile
@@ -382,8 +380,7 @@ class Service(Generic[A, S]):
     def _role_of(self, arm: A) -> Role | None:
         """Return the role in which a version serves already, or is brought up."""
         roles: Mapping[Role, A] = self.state.roles()
-        up = (role for role in roles if role != "retired" and roles[role].same(arm))
-        return next(up, None)
+        return next((one for one in roles if one != "retired" and roles[one].same(arm)), None)
 
     def _require_candidate(self, version: int) -> A:
         candidate: A = self.state.require_candidate(version, where=self._where)
