@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -241,19 +242,36 @@ def _sink(options: argparse.Namespace) -> int:
     settings = found.project.deployment.captures
     home = found.home / "serving" / found.project.name / "captures" / "sink"
     folder = Path(options.at) if options.at else home
-    sink = Sink(
-        folder,
-        settings=SinkSettings(
-            service=found.project.name,
-            version=options.model_version,
-            columns=[name.strip() for name in options.columns.split(",") if name.strip()],
-            sample=settings.sample,
-        ),
-        bounds=Bounds.of(megabytes=settings.megabytes, days=settings.days),
-    )
-    print(f"Taking events at http://{options.host}:{options.port} into {folder}.", flush=True)
-    run(sink, host=options.host, port=options.port)
+    with contextlib.closing(_listener(options.host, options.port)) as listener:
+        sink = Sink(
+            folder,
+            settings=SinkSettings(
+                service=found.project.name,
+                version=options.model_version,
+                columns=[name.strip() for name in options.columns.split(",") if name.strip()],
+                sample=settings.sample,
+            ),
+            bounds=Bounds.of(megabytes=settings.megabytes, days=settings.days),
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Taking events at http://{shown}:{port} into {folder}.", flush=True)
+        run(sink, host=host, port=port, listener=listener)
     return 0
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there, before anything is promised."""
+    from penstock.triggers.process import listener_at
+
+    try:
+        return listener_at(host, port)
+    except OSError as error:
+        raise UsageError(
+            f"{host}:{port} cannot be taken: {error.strerror}",
+            where="--port",
+            remedy="Name another port below 65536, or 0 for a free one.",
+        ) from error
 
 
 def _source(options: argparse.Namespace, found: Located | None = None) -> str | Path:
