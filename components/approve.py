@@ -38,20 +38,22 @@ def approve(
     from penstock.records.release import Registration
     from penstock.registry.approval_wait import wait
     from penstock.rollout.notices import teller
+    from penstock.rollout.run_ended import noting_error
 
     registered = Registration.read(Path(registration.path))
-    found = wait(
-        registered,
-        spec=Policy.parse(policy, where="gate").approval,
-        tracking_uri=tracking_uri,
-        run=pipeline_run,
-        tell=teller(
-            notify,
-            of="approval",
-            registration=registered,
-            run=pipeline_run,
+    with noting_error("approve", registered, run=pipeline_run, tracking_uri=tracking_uri):
+        found = wait(
+            registered,
+            spec=Policy.parse(policy, where="gate").approval,
             tracking_uri=tracking_uri,
-        ),
-    )
+            run=pipeline_run,
+            tell=teller(
+                notify,
+                of="approval",
+                registration=registered,
+                run=pipeline_run,
+                tracking_uri=tracking_uri,
+            ),
+        )
     found.write(Path(outcome.path))
     return found.approved

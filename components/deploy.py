@@ -58,33 +58,34 @@ def deploy(
     from penstock.rollout.notices import teller
     from penstock.rollout.release import Outputs
     from penstock.rollout.release import deploy as release
-    from penstock.rollout.run_ended import note_release
+    from penstock.rollout.run_ended import note_release, noting_error
 
     registered = Registration.read(Path(registration.path))
     decided = Decision.read(Path(decision.path))
-    result = release(
-        Order(
-            registration=registered,
-            decision=decided,
-            deployment=options,
-            holdout=holdout.path,
-            tracking_uri=tracking_uri,
-            policy=policy,
-        ),
-        home=local_home(),
-        run=pipeline_run,
-        outputs=Outputs(
-            deployment=Path(deployment.path),
-            rollout=Path(rollout.path),
-            report=Path(report.path),
-        ),
-        tell=teller(
-            notify,
-            of="hold",
-            registration=registered,
+    with noting_error("deploy", registered, run=pipeline_run, tracking_uri=tracking_uri):
+        result = release(
+            Order(
+                registration=registered,
+                decision=decided,
+                deployment=options,
+                holdout=holdout.path,
+                tracking_uri=tracking_uri,
+                policy=policy,
+            ),
+            home=local_home(),
             run=pipeline_run,
-            tracking_uri=tracking_uri,
-        ),
-    )
+            outputs=Outputs(
+                deployment=Path(deployment.path),
+                rollout=Path(rollout.path),
+                report=Path(report.path),
+            ),
+            tell=teller(
+                notify,
+                of="hold",
+                registration=registered,
+                run=pipeline_run,
+                tracking_uri=tracking_uri,
+            ),
+        )
     note_release(result, decided, run=pipeline_run, tracking_uri=tracking_uri)
     return result.outcome == "promoted"

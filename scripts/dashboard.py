@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboard_panels import MONITOR, SOURCE, Chart, Figure, Part, States
-from dashboard_watched import EXPERIMENT, TRIGGER, WATCHED
+from dashboard_panels import MONITOR, RATE, SOURCE, Chart, Figure, Part, States
+from dashboard_watched import EXPERIMENT, PROXIES, TRIGGER, WATCHED
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, VariableRefresh
@@ -19,7 +19,6 @@ PATH = ROOT / "manifests/components/monitoring/dashboard.json"
 # What the variables choose: a model's servers, and users' requests to them.
 SERVER = 'namespace=~"$namespace",model="$service"'
 USERS = f'{SERVER},origin="live"'
-RATE = "[$__rate_interval]"
 VERSION = "namespace, model, model_version"
 SECONDS = f"penstock_request_duration_seconds_bucket{{{USERS},protocol!='explain'}}"
 # Figures of a process, which do not say what it serves.
@@ -259,6 +258,7 @@ ROWS_OF_PANELS: dict[str, tuple[Part, ...]] = {
     "Data, as the servers count it": DATA,
     "Monitor": WATCHED,
     "Experiment: which version is better for the business": EXPERIMENT,
+    "Experiment on a cluster: what its proxies count": PROXIES,
     "Trigger: releases that events start": TRIGGER,
 }
 

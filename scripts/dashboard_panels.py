@@ -25,6 +25,8 @@ SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 """The Prometheus that the reader chose."""
 MONITOR = 'service="$service"'
 """The series that are of the service that the reader chose."""
+RATE = "[$__rate_interval]"
+"""The range of a rate, which Grafana takes from the time between two scrapes."""
 HEIGHT = 7
 
 

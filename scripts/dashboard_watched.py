@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard_panels import MONITOR, Chart, Figure, Part, States
+from dashboard_panels import MONITOR, RATE, Chart, Figure, Part, States
 
 WATCHED: tuple[Part, ...] = (
     Chart(
@@ -206,6 +206,77 @@ EXPERIMENT: tuple[Part, ...] = (
         "{{outcome}}",
         "blue",
         width=8,
+    ),
+)
+PROXIES: tuple[Part, ...] = (
+    Figure(
+        "Pods of the proxy",
+        "Pods through which users' requests go while an experiment is on. Fewer than two: none is "
+        "left when one is replaced.",
+        f"count(penstock_experiment_proxy_weight_ratio{{{MONITOR}}})",
+        steps=((None, "orange"), (2, "green")),
+    ),
+    Figure(
+        "Least share in a table",
+        "The challenger's share of users in the pod that has the smallest. It differs from the "
+        "greatest while a new share is brought to the pods.",
+        f"min(penstock_experiment_proxy_weight_ratio{{{MONITOR}}})",
+        unit="percentunit",
+    ),
+    Figure(
+        "Greatest share in a table",
+        "The challenger's share of users in the pod that has the greatest.",
+        f"max(penstock_experiment_proxy_weight_ratio{{{MONITOR}}})",
+        unit="percentunit",
+    ),
+    Figure(
+        "Events lost",
+        "In the last hour. What users did then is not in the experiment, and is counted as lost.",
+        f'sum(increase(penstock_experiment_proxy_events_total{{{MONITOR},outcome="dropped"}}[1h]))',
+        steps=((None, "green"), (1, "red")),
+    ),
+    Chart(
+        "Users' requests to each arm",
+        "By how they ended: answered, refused (4xx), failed (5xx, or not reached).",
+        {
+            "{{arm}} {{model_version}}: {{outcome}}": (
+                "sum by (arm, model_version, outcome) "
+                f"(rate(penstock_experiment_proxy_requests_total{{{MONITOR}}}{RATE}))"
+            )
+        },
+        unit="reqps",
+    ),
+    Chart(
+        "Failed of each arm",
+        "Share of users' requests. The guards compare these two, and end what does harm.",
+        {
+            "{{arm}}": (
+                "sum by (arm) (rate(penstock_experiment_proxy_requests_total"
+                f'{{{MONITOR},outcome="failed"}}{RATE}))'
+                " / sum by (arm) "
+                f"(rate(penstock_experiment_proxy_requests_total{{{MONITOR}}}{RATE}))"
+            )
+        },
+        unit="percentunit",
+    ),
+    Chart(
+        "Requests under way in the proxies",
+        "Requests that an arm is answering.",
+        {
+            "{{arm}} {{model_version}}": (
+                f"sum by (arm, model_version) (penstock_experiment_proxy_in_flight{{{MONITOR}}})"
+            )
+        },
+    ),
+    Chart(
+        "Events of the proxies",
+        "written: kept for the experiment; dropped: lost, because the pod's disk was full.",
+        {
+            "{{outcome}}": (
+                "sum by (outcome) "
+                f"(rate(penstock_experiment_proxy_events_total{{{MONITOR}}}{RATE}))"
+            )
+        },
     ),
 )
 TRIGGER: tuple[Part, ...] = (

@@ -19,6 +19,9 @@ from penstock.registry import approvals, audit, versions
 REQUESTED = "penstock.approval_asked."
 """Prefix of the tag that holds when a run first requested approval: its deadline starts there."""
 
+TOLD = "penstock.approval_told."
+"""Prefix of the tag that holds when people were notified of it: once for a run."""
+
 _TIMEOUT = 30.0
 _LONGEST = 60.0
 
@@ -54,7 +57,8 @@ def wait(
             library, so that little memory is held while nothing happens.
         run: Names the pipeline run: the same run, started again, keeps its deadline.
         pause: Seconds before the second read; they grow to a minute.
-        tell: Notifies people, once nobody has approved it yet: in sentences.
+        tell: Notifies people, once nobody has approved it yet: in sentences. Not again for the same
+            run; a kill just after it was called is the exception.
 
     Raises:
         IntegrityError: If the registry's version is not the registered one.
@@ -71,7 +75,8 @@ def wait(
         f"penstock approve {registration.uri} --reason TEXT"
     )
     progress.say(asks)
-    notified = False
+    told = TOLD + _mark(registration, run)
+    notified = told in registry.read()[0]
     while True:
         judged, given = _read(registry, registration, spec=spec)
         if judged is not None and (judged.approved or judged.rejected):
@@ -84,6 +89,7 @@ def wait(
         if not notified:
             notified = True
             tell(f"version {registration.version} is {asks}")
+            _note_told(registry, told)
         left = (deadline - datetime.now(UTC)).total_seconds()
         time.sleep(max(0.0, min(pause, left)))
         pause = min(pause * 1.5, max(pause, _LONGEST))
@@ -108,6 +114,20 @@ def tags_of(name: str, version: int, *, tracking_uri: str) -> Tags:
     return _Embedded(uri, name, version)
 
 
+def _mark(registration: Registration, run: str) -> str:
+    """Return what names one run's request for one version in the registry's tags."""
+    digest = files.digest_of_text("\n".join((registration.decision, run)))
+    return digest.removeprefix("sha256:")[:8]
+
+
+def _note_told(registry: Tags, key: str) -> None:
+    """Keep that people were notified: a step that is tried again does not notify them again."""
+    try:
+        registry.set(key, datetime.now(UTC).isoformat())
+    except ServiceError as error:
+        progress.say(f"it could not be noted that people were notified: {error}")
+
+
 def _requested(registry: Tags, registration: Registration, *, run: str) -> datetime:
     tags, _ = registry.read()
     found = (tags.get(versions.MODEL_DIGEST, ""), tags.get(versions.DECISION_DIGEST, ""))
@@ -118,8 +138,7 @@ def _requested(registry: Tags, registration: Registration, *, run: str) -> datet
             where=registration.uri,
             remedy="Its tags were changed after it was registered: release again.",
         )
-    digest = files.digest_of_text("\n".join((registration.decision, run)))
-    key = f"{REQUESTED}{digest.removeprefix('sha256:')[:8]}"
+    key = REQUESTED + _mark(registration, run)
     if key not in tags:
         registry.set(key, datetime.now(UTC).isoformat())
         tags, _ = registry.read()

@@ -49,6 +49,13 @@ class AutoscalingSpec(Spec):
         le=100,
         description="Percent of what a server requests of it that they use on average",
     )
+    settle_seconds: float = Field(
+        default=90,
+        ge=0,
+        le=3600,
+        description="Seconds for which a version keeps its servers at the end of a rollout, until "
+        "its autoscaler has seen the load that it then has",
+    )
     behavior: StabilizationSpec = StabilizationSpec()
 
     @model_validator(mode="after")
@@ -77,7 +84,7 @@ class AutoscalingSpec(Spec):
             )
 
     def _require_alone(self, why: str) -> None:
-        useless = {"max_replicas", "metric", "target"}
+        useless = {"max_replicas", "metric", "target", "settle_seconds"}
         if self.autoscaler == "external":
             useless.add("min_replicas")
         fields = type(self).model_fields

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from penstock.rollout.router import Address, Health, Observation, Release
+from penstock.rollout.router import Address, Health, Meanwhile, Observation, Release
 from penstock.rollout.state import Arm, Role
 
 B = TypeVar("B", bound=Arm)
@@ -83,29 +83,44 @@ class Backend(ABC, Generic[B]):
             ServiceError: If it is.
         """
 
-    def floors(self, *, percent: int, mirror: float) -> Mapping[str, B]:  # noqa: ARG002
+    def floors(
+        self,
+        *,
+        percent: int,  # noqa: ARG002
+        mirror: float,  # noqa: ARG002
+        returns: bool,  # noqa: ARG002
+    ) -> Mapping[str, B]:
         """Return the versions, by role, whose least number of servers must rise for a share.
 
         Args:
             percent: Of users' requests, for the candidate.
             mirror: Share of the stable version's requests that it gets copies of.
+            returns: Whether the candidate is gone back to.
         """
         return {}
 
-    def as_large(self, arm: B) -> B:
-        """Return a version with no fewer servers than the stable one has, whose place it takes."""
+    def larger_stable(self) -> Mapping[str, B]:
+        """Return the stable version by its role, if a rollback would leave it too few servers."""
+        return {}
+
+    def brought_back(self, arm: B) -> B:
+        """Return a version that is gone back to with the servers that it needs from the start."""
         return arm
+
+    def settle(self) -> None:
+        """Wait until the autoscalers have seen what load each version has now."""
 
     def without_floors(self) -> Mapping[str, B]:
         """Return the versions, by role, that may be left to their autoscaler again."""
         return {}
 
-    def wait_for_servers(self, *, timeout: float, insist: bool) -> None:
+    def wait_for_servers(self, *, timeout: float, insist: bool, meanwhile: Meanwhile) -> None:
         """Return once the candidate has as many servers as the state says.
 
         Args:
             timeout: Seconds for which they are waited for.
             insist: Whether fewer are too few.
+            meanwhile: Called between two looks; what it raises ends the wait.
 
         Raises:
             CapacityError: If it does not get them in time, and they are insisted on.

@@ -9,7 +9,7 @@ from penstock.common import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.records.rollout import Finding, Phase, Rollout, Transition
 from penstock.rollout.journal import Journal
-from penstock.rollout.router import Router
+from penstock.rollout.router import Meanwhile, Router, nothing
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,22 @@ def _is_forward(router: Router, journal: Journal, *, version: int, actions: Acti
     return True
 
 
-def promote(router: Router, version: int, *, actions: Actions, insist: bool) -> Move:
+def promote(
+    router: Router,
+    version: int,
+    *,
+    actions: Actions,
+    insist: bool,
+    meanwhile: Meanwhile = nothing,
+) -> Move:
     """Give the candidate all traffic, make it the champion, and remove what it took over from.
 
     Raises:
+        Exception: Whatever `meanwhile` raises while it waits for servers; no traffic is moved.
         CapacityError: If it does not get the servers that it must have; see `Router.promote`.
         RefusedChampionError: If the registry did not take it as its champion; it has the traffic.
     """
-    router.promote(version, insist=insist)
+    router.promote(version, insist=insist, meanwhile=meanwhile)
     try:
         actions.promoted()
     except LeaseLostError:

@@ -32,18 +32,16 @@ from penstock.rollout.ending import (
     roll_back,
 )
 from penstock.rollout.journal import Journal
+from penstock.rollout.objections import objection, refused
 from penstock.rollout.router import Address, Release, Router, Routing
-from penstock.rollout.spec import CanarySpec, StepSpec
+from penstock.rollout.spec import CanarySpec, ShadowSpec, StepSpec
+from penstock.rollout.waiting import WaitEndedError, Waiting
 from penstock.rollout.watch import Watch, persistently
 from penstock.rollout.words import duration
 
 _UNREADY_LOOKS = 3
 """Looks in a row at which a server that runs may fail its readiness probe: one may be a busy
 machine, three are a server that does not serve."""
-
-_ATTEMPTS = 5
-_PAUSE = 0.2
-"""Seconds before the registry is tried again, doubled each time: 6 s in all."""
 
 _NO_ROOM = "The candidate did not get the servers that its share of the requests takes."
 _FAULT_PASSED = "Every rule passed, but a fault was injected: such a server is never promoted."
@@ -88,6 +86,7 @@ class Controller:
         self._ready_timeout = ready_timeout
         self._tell = tell
         self._told: set[int] = set()
+        self._unready = 0
 
     def run(self) -> Rollout:
         """Go on until the rollout is done, and return its record.
@@ -134,48 +133,14 @@ class Controller:
                 self._router, self._release.version, actions=self._actions, reason=here.reason
             )
         moved = here.phase == "promote" and self._router.stable == self._release.version
-        refused = self._refused(may_be_champion=moved)
-        if refused:
-            return Move("rollback", refused)
+        why = refused(self._actions, may_be_champion=moved)
+        if why:
+            return Move("rollback", why)
         if here.phase == "deploy":
             return self._deploy()
         if here.phase == "promote":
             return self._promote()
-        return self._watch(here, "shadow" if here.phase == "shadow" else "step")
-
-    def _refused(self, *, may_be_champion: bool) -> str:
-        """Return why the candidate may not serve; empty: it may.
-
-        Args:
-            may_be_champion: It may be the champion already; then it is too late to refuse it.
-        """
-        for attempt in range(_ATTEMPTS):
-            try:
-                if not (may_be_champion and self._actions.is_champion()):
-                    self._actions.require_admitted()
-            except LeaseLostError:
-                raise
-            except ServiceError as error:
-                unknown = f"It cannot be known whether it may serve. {error}"
-                time.sleep(_PAUSE * 2**attempt)
-            except PenstockError as error:
-                return f"It may not serve. {error}"
-            else:
-                return ""
-        return unknown
-
-    def _objection(self) -> Move | None:
-        """Return the way back from a candidate that may not serve any more."""
-        try:
-            self._actions.require_admitted()
-        except LeaseLostError:
-            raise
-        except ServiceError:
-            # A registry that is away for a moment is no answer; the next move waits for one.
-            return None
-        except PenstockError as error:
-            return Move("rollback", f"It may not serve any more. {error}")
-        return None
+        return self._watch(here)
 
     def _aborted(self) -> Move | None:
         reason = self._journal.abort_requested
@@ -208,45 +173,71 @@ class Controller:
             "step", reason, step=index, weight=self._plan.steps[index].weight, findings=findings
         )
 
-    def _watch(self, here: Transition, phase: Literal["shadow", "step"]) -> Move:
-        plan, version = self._plan, self._release.version
+    def _watch(self, here: Transition) -> Move:
+        version = self._release.version
         if self._router.candidate != version:
             return self._gone()
-        routing = self._routing(phase)
-        watch = Watch(
-            self._router,
-            candidate=version,
-            stable=self._journal.rollout.stable or 0,
-            phase=phase,
-            step=here.step,
-            weight=here.weight,
-        )
+        routing = self._routing(here)
+        meanwhile = self._waiting(idle=self._aborted)
         try:
             persistently(self._router, lambda: self._router.route(routing))
-            persistently(self._router, lambda: self._router.set_weight(version, here.weight))
+            persistently(
+                self._router,
+                lambda: self._router.set_weight(version, here.weight, meanwhile=meanwhile),
+            )
         except CapacityError as error:
             return Move("rollback", f"{_NO_ROOM} {error}")
-        watch.begin()
-        unready = 0
+        except WaitEndedError as ended:
+            return ended.move
+        watch = self._begin(here)
         while True:
             self._pause()
-            self._journal.saw(watch.look())
-            health = self._router.health(version)
-            unready = 0 if health.ready else unready + 1
-            if health.restarts > plan.abort.max_restarts:
-                return Move("rollback", f"The candidate's server died. {health.reason}".strip())
-            if unready >= _UNREADY_LOOKS:
-                return Move("rollback", f"The candidate is not ready any more. {health.reason}")
-            move = self._aborted() or self._objection() or self._verdict(here, phase)
+            move = self._look(watch) or self._verdict(here)
             if move is not None:
                 return move
             persistently(self._router, self._router.mend)
 
-    def _routing(self, phase: Literal["shadow", "step"]) -> Routing:
+    def _begin(self, here: Transition) -> Watch:
+        """Begin to watch a stage whose routing is in effect."""
+        watch = Watch(
+            self._router,
+            candidate=self._release.version,
+            stable=self._journal.rollout.stable or 0,
+            phase=_phase(here),
+            step=here.step,
+            weight=here.weight,
+        )
+        watch.begin()
+        self._unready = 0
+        return watch
+
+    def _look(self, watch: Watch) -> Move | None:
+        """Write down what was seen, and return the way back from what cannot serve any more."""
+        self._journal.saw(watch.look())
+        health = self._router.health(self._release.version)
+        self._unready = 0 if health.ready else self._unready + 1
+        if health.restarts > self._plan.abort.max_restarts:
+            return Move("rollback", f"The candidate's server died. {health.reason}".strip())
+        if self._unready >= _UNREADY_LOOKS:
+            return Move("rollback", f"The candidate is not ready any more. {health.reason}")
+        return self._aborted() or objection(self._actions)
+
+    def _waiting(self, *, idle: Callable[[], Move | None]) -> Waiting:
+        """Return what judges the candidate while an action waits for servers."""
+        return Waiting(
+            self._router,
+            self._journal,
+            interval=self._plan.interval,
+            begin=self._begin,
+            judge=lambda watch, stage: self._look(watch) or self._harm(self._findings(stage)),
+            idle=idle,
+        )
+
+    def _routing(self, here: Transition) -> Routing:
         """Return how requests find their version in a phase, besides the weight."""
         plan = self._plan
         return Routing(
-            mirror=plan.shadow.share if phase == "shadow" else 0.0,
+            mirror=plan.shadow.share if here.phase == "shadow" else 0.0,
             sticky_header=plan.sticky_header,
             choice_header=plan.choice_header,
             grids=self._journal.rollout.grids,
@@ -256,27 +247,17 @@ class Controller:
         """Wait until the next look is due."""
         time.sleep(self._plan.interval)
 
-    def _verdict(self, here: Transition, phase: Literal["shadow", "step"]) -> Move | None:
+    def _verdict(self, here: Transition) -> Move | None:
         """Return where the evidence leads, or None to look again."""
         plan, rollout = self._plan, self._journal.rollout
-        burst = abort(rollout.intervals, abort=plan.abort)
-        if burst is not None:
-            return Move("rollback", burst.sentence, findings=(burst,))
-        stage = plan.shadow if phase == "shadow" else plan.steps[here.step]
-        findings = judge(
-            rollout.intervals,
-            phase=phase,
-            step=here.step,
-            rules=plan.rules,
-            min_samples=stage.min_samples if isinstance(stage, StepSpec) else stage.min_pairs,
-            grids=rollout.grids,
-            task=self._task,
-        )
+        stage = self._stage(here)
+        findings = self._findings(here)
+        harm = self._harm(findings)
+        if harm is not None:
+            return harm
         verdict = verdict_of(findings)
         blind = rollout.intervals[-1].blind
-        if verdict == "fail":
-            return Move("rollback", _sentences(findings, "fail"), findings=findings)
-        waited = watched(rollout.of_step(phase, here.step))
+        waited = watched(rollout.of_step(_phase(here), here.step))
         if watched(rollout.intervals) > plan.deadline:
             reason = _too_late(findings, "deadline", plan.deadline, blind)
             return Move("rollback", reason, 0, 0, findings)
@@ -285,12 +266,37 @@ class Controller:
             held = isinstance(stage, StepSpec) and stage.hold
             approved = self._journal.approval_of(here.step) if held else "the plan"
             if approved is not None:
-                following = 0 if phase == "shadow" else here.step + 1
+                following = 0 if here.phase == "shadow" else here.step + 1
                 return self._step(following, _passed(findings, held, approved), findings)
             self._holds(here, seconds=stage.max_wait - waited)
         if waited > stage.max_wait:
             reason = _too_late(findings, "max_wait", stage.max_wait, blind)
             return Move("rollback", reason, 0, 0, findings)
+        return None
+
+    def _stage(self, here: Transition) -> ShadowSpec | StepSpec:
+        return self._plan.shadow if here.phase == "shadow" else self._plan.steps[here.step]
+
+    def _findings(self, here: Transition) -> tuple[Finding, ...]:
+        """Return what each rule finds in the evidence so far."""
+        stage = self._stage(here)
+        return judge(
+            self._journal.rollout.intervals,
+            phase=_phase(here),
+            step=here.step,
+            rules=self._plan.rules,
+            min_samples=stage.min_samples if isinstance(stage, StepSpec) else stage.min_pairs,
+            grids=self._journal.rollout.grids,
+            task=self._task,
+        )
+
+    def _harm(self, findings: tuple[Finding, ...]) -> Move | None:
+        """Return the way back from what is certain to do harm."""
+        burst = abort(self._journal.rollout.intervals, abort=self._plan.abort)
+        if burst is not None:
+            return Move("rollback", burst.sentence, findings=(burst,))
+        if verdict_of(findings) == "fail":
+            return Move("rollback", _sentences(findings, "fail"), findings=findings)
         return None
 
     def _holds(self, here: Transition, *, seconds: float) -> None:
@@ -326,9 +332,17 @@ class Controller:
         try:
             # What a return leaves is worse than a good version with few servers.
             insist = self._journal.rollout.purpose != "return"
-            return promote(self._router, version, actions=self._actions, insist=insist)
+            return promote(
+                self._router,
+                version,
+                actions=self._actions,
+                insist=insist,
+                meanwhile=self._waiting(idle=lambda: None),
+            )
         except CapacityError as error:
             return Move("rollback", f"{_NO_ROOM} {error}")
+        except WaitEndedError as ended:
+            return ended.move
         except RefusedChampionError as error:
             if self._stays(error):
                 raise ServiceError(
@@ -348,6 +362,11 @@ class Controller:
         first = rollout.stable is None and rollout.champion is None
         away = isinstance(error.__cause__, ServiceError)
         return rollout.purpose == "return" or (first and away)
+
+
+def _phase(here: Transition) -> Literal["shadow", "step"]:
+    """Return what evidence of a stage is marked with."""
+    return "shadow" if here.phase == "shadow" else "step"
 
 
 def _sentences(findings: tuple[Finding, ...], verdict: str) -> str:

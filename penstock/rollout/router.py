@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
+
+Meanwhile = Callable[[], None]
+"""What is called again and again while an action waits."""
+
+
+def nothing() -> None:
+    """Do nothing while an action waits."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,9 @@ class Router(Protocol):
     Actions on traffic return when the new weights are in effect, not when they were requested.
     Every action needs `exclusive()` to be held and raises `LeaseLostError`, without having
     acted, when it is not any more.
+
+    `meanwhile` is called again and again while an action waits for servers, with the traffic as it
+    was before; what it raises ends the action there.
     """
 
     @property
@@ -202,6 +212,11 @@ class Router(Protocol):
     @property
     def candidate(self) -> int | None:
         """The version that is brought up beside it, or None."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """The candidate's share of new requests, in percent."""
         ...
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -239,7 +254,7 @@ class Router(Protocol):
         """Set mirroring and assignment; returns when it is in effect."""
         ...
 
-    def set_weight(self, version: int, percent: int) -> None:
+    def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:
         """Give the candidate `percent` of new requests, and the stable version the rest.
 
         Where load scales servers, the candidate has those that its share takes before it gets it.
@@ -274,7 +289,7 @@ class Router(Protocol):
         """Start again what has died and should run: proxy, stable version, candidate."""
         ...
 
-    def promote(self, version: int, *, insist: bool = True) -> None:
+    def promote(self, version: int, *, insist: bool = True, meanwhile: Meanwhile = nothing) -> None:
         """Make the candidate the stable version, with all traffic.
 
         The one before stays up without traffic until `clean_up`, so that `rollback` is one action.
@@ -282,6 +297,7 @@ class Router(Protocol):
         Args:
             version: The candidate.
             insist: Whether it must have the servers that all requests take.
+            meanwhile: Called while they are waited for.
 
         Raises:
             CapacityError: If it must, and does not get them in time; no traffic is moved.

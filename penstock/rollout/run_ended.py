@@ -6,8 +6,9 @@ write the end into MLflow (`registry.run_ends`), and `notify` alone tells people
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from penstock.common import progress
 from penstock.errors import PenstockError
 from penstock.notification import Cause, Message, NotifySpec, cause_of, deliver
 from penstock.records.decision import Decision
+from penstock.records.release import Registration
 from penstock.records.rollout import Rollout
 from penstock.records.run_end import IN_WORDS, Outcome, RunEnd
 from penstock.redaction import redact
@@ -86,6 +88,37 @@ def note_release(rollout: Rollout, decision: Decision, *, run: str, tracking_uri
         )
 
 
+@contextlib.contextmanager
+def noting_error(
+    step: str, registration: Registration, *, run: str, tracking_uri: str
+) -> Iterator[None]:
+    """Write down the error that ends the block, for the run's exit handler, and raise it again.
+
+    Kubeflow has no error for an exit handler. A step that is tried again and does its work writes
+    over it.
+
+    Args:
+        step: The step whose work the block is.
+        registration: The version that it is about.
+        run: Kubeflow's id of the run; empty: nothing is written.
+        tracking_uri: The MLflow store.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, PenstockError) else f"{type(error).__name__}: "
+        reason = f"Its step {step} ended with an error: {kind}{error}"
+        note_end(
+            "failed",
+            reason=reason,
+            name=registration.name,
+            run=run,
+            tracking_uri=tracking_uri,
+            version=registration.version,
+        )
+        raise
+
+
 def note_refusal(
     reason: str, *, evidence: Path | None, name: str, run: str, tracking_uri: str
 ) -> str:
@@ -143,6 +176,9 @@ def notify_of_end(
     if end is not None and end.notified:
         progress.say("people were notified already")
         return
+    if end is not None and end.outcome == "failed" and state in _SUCCEEDED:
+        # Of an attempt at a step that another one made good, and could not write down.
+        end = None
     end = end or _unwritten(state, error=error, doubt=doubt)
     message = _message(end, name=name, run=run, tracking_uri=tracking_uri)
     for lost in deliver(message, to=places, folder=Path()):

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Generic
 from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.rollout.backend import Backend
 from penstock.rollout.lease import Lease
-from penstock.rollout.router import Address, Health, Observation, Release, Routing
+from penstock.rollout.router import (
+    Address,
+    Health,
+    Meanwhile,
+    Observation,
+    Release,
+    Routing,
+    nothing,
+)
 from penstock.rollout.state import A, Arm, Assignment, Role, S, StateStore
 
 
@@ -75,6 +83,11 @@ class Service(Generic[A, S]):
         return _version(self.state.candidate)
 
     @property
+    def weight(self) -> int:
+        """The candidate's share of new requests, in percent."""
+        return self.state.weight
+
+    @property
     def previous(self) -> int | None:
         """The version that the stable one took over from, which can be gone back to."""
         return _version(self.state.retired or self.state.previous)
@@ -132,17 +145,17 @@ class Service(Generic[A, S]):
         if not 0 <= routing.mirror <= 1:
             raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
         if routing.mirror:
-            self._make_room(percent=self.state.weight, mirror=routing.mirror)
+            self._make_room(self.state.weight, mirror=routing.mirror)
         self._save(assignment=Assignment.of(routing))
 
-    def set_weight(self, version: int, percent: int) -> None:
+    def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:
         """Give the candidate `percent` of new requests."""
         if not 0 <= percent <= 100:
             raise InputError(f"a weight of {percent} %", remedy="Give 0 to 100.")
         self._backend.require_weight(percent)
         self._lease.check()
         self._require_candidate(version)
-        self._make_room(percent=percent, mirror=self.state.assignment.mirror)
+        self._make_room(percent, mirror=self.state.assignment.mirror, meanwhile=meanwhile)
         self._save(weight=percent)
         self._backend.wait_for_weight(version, percent=percent)
 
@@ -174,14 +187,14 @@ class Service(Generic[A, S]):
         self._lease.check()
         self._backend.mend()
 
-    def promote(self, version: int, *, insist: bool = True) -> None:
+    def promote(self, version: int, *, insist: bool = True, meanwhile: Meanwhile = nothing) -> None:
         """Make the candidate the stable version, with all traffic."""
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._backend.apply()
         else:
             self._require_candidate(version)
-            self._make_room(percent=100, mirror=0, insist=insist)
+            self._make_room(100, mirror=0, insist=insist, meanwhile=meanwhile)
             candidate, state = self._require_candidate(version), self.state
             self._save(
                 stable=candidate,
@@ -205,7 +218,8 @@ class Service(Generic[A, S]):
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._step_back()
-        self._go_back(weight=0, assignment=self.state.unmirrored())
+        larger = self._backend.larger_stable()
+        self._go_back(weight=0, assignment=self.state.unmirrored(), **larger)
         if self.stable not in (None, version):
             self._backend.wait_for_weight(version, percent=0)
 
@@ -216,8 +230,8 @@ class Service(Generic[A, S]):
             self._remove("candidate")
         self._remove("retired")
         self._sweep()
-        alone = self._backend.without_floors()
-        if alone:
+        if alone := self._backend.without_floors():
+            self._backend.settle()
             self._save(**alone)
         if not self.state.roles():
             self._forget()
@@ -261,12 +275,15 @@ class Service(Generic[A, S]):
                 self.clean_up()
             raise
 
-    def _make_room(self, *, percent: int, mirror: float, insist: bool = True) -> None:
+    def _make_room(
+        self, percent: int, *, mirror: float, insist: bool = True, meanwhile: Meanwhile = nothing
+    ) -> None:
         """Return once the candidate has the servers that a share takes, which is not its yet."""
-        raised = self._backend.floors(percent=percent, mirror=mirror)
-        if raised:
+        if raised := self._backend.floors(percent=percent, mirror=mirror, returns=not insist):
             self._save(**raised)
-        self._backend.wait_for_servers(timeout=self._ready_timeout, insist=insist)
+        self._backend.wait_for_servers(
+            timeout=self._ready_timeout, insist=insist, meanwhile=meanwhile
+        )
 
     def _save(self, **changes: Any) -> None:
         """Write down what should be, and make it so."""
@@ -305,7 +322,7 @@ class Service(Generic[A, S]):
         changes["candidate"] = state.stable if self._backend.keeps_beside else None
         if state.retired is None:
             changes["previous"] = None
-            before = self._backend.as_large(before)
+            before = self._backend.brought_back(before)
             self._store.save(passing=(before,))
         started = self._backend.start(before, timeout=self._ready_timeout)
         if started is before:
@@ -363,26 +380,12 @@ class Service(Generic[A, S]):
     def _role_of(self, arm: A) -> Role | None:
         """Return the role in which a version serves already, or is brought up."""
         roles: Mapping[Role, A] = self.state.roles()
-        up = (role for role in roles if role != "retired" and roles[role].same(arm))
-        return next(up, None)
+        return next((one for one in roles if one != "retired" and roles[one].same(arm)), None)
 
     def _require_candidate(self, version: int) -> A:
-        candidate: A | None = self.state.candidate
-        lost = self.state.lost
-        if candidate is not None and candidate.version == version:
-            self._backend.require_alive(candidate)
-            return candidate
-        if lost and lost.version == version:
-            raise ServiceError(
-                f"version {version} died and does not start again: {lost.reason}",
-                where=self._where,
-                remedy="Roll it back.",
-            )
-        raise InputError(
-            f"version {version} is not the candidate",
-            where=self._where,
-            remedy="Deploy it first.",
-        )
+        candidate: A = self.state.require_candidate(version, where=self._where)
+        self._backend.require_alive(candidate)
+        return candidate
 
 
 def _version(arm: Arm | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from penstock.errors import InputError, ServiceError
 from penstock.records.base import Record, Value, renamed
 from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.lease import Lease
@@ -130,6 +131,25 @@ class ServiceState(Record, Generic[A]):
     def arm(self, version: int) -> A | None:
         """Return the version if it is up."""
         return next((arm for arm in self.arms() if arm.version == version), None)
+
+    def require_candidate(self, version: int, *, where: str) -> A:
+        """Return the candidate, which must be of this version.
+
+        Raises:
+            ServiceError: If it was, and was given up.
+            InputError: If it is not.
+        """
+        if self.candidate is not None and self.candidate.version == version:
+            return self.candidate
+        if self.lost and self.lost.version == version:
+            raise ServiceError(
+                f"version {version} died and does not start again: {self.lost.reason}",
+                where=where,
+                remedy="Roll it back.",
+            )
+        raise InputError(
+            f"version {version} is not the candidate", where=where, remedy="Deploy it first."
+        )
 
     def weight_of(self, role: Role) -> int:
         """Return a role's share of new requests, in percent."""

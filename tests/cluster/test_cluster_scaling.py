@@ -31,7 +31,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
-    scaling = {"max_replicas": MOST, "target": 20}
+    scaling = {"max_replicas": MOST, "target": 20, "settle_seconds": 10}
     with site_in(tmp_path_factory.mktemp("scaling")) as site:
         yield Journey(site, autoscaling=scaling)
 

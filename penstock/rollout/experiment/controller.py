@@ -17,7 +17,7 @@ from penstock.common import progress
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
 from penstock.records.rollout import Finding, Rollout, Transition
-from penstock.rollout.analysis.judge import abort, judge
+from penstock.rollout.analysis.judge import judge
 from penstock.rollout.ending import Move
 from penstock.rollout.engine import Controller, watched
 from penstock.rollout.experiment.events import Events, EventSource
@@ -75,7 +75,7 @@ class ExperimentController(Controller):
     def _interrupted(self) -> None:
         """Leave everything as it is."""
 
-    def _routing(self, phase: Literal["shadow", "step"]) -> Routing:  # noqa: ARG002
+    def _routing(self, here: Transition) -> Routing:  # noqa: ARG002
         plan = self._experiment
         return Routing(
             grids=self._journal.rollout.grids,
@@ -87,13 +87,13 @@ class ExperimentController(Controller):
             ),
         )
 
-    def _watch(self, here: Transition, phase: Literal["shadow", "step"]) -> Move:
+    def _watch(self, here: Transition) -> Move:
         # Whoever ends it does not first bring up what it takes to go on. Whom it promotes is looked
         # at first: nobody may have watched for harm for long.
-        ended = self._verdict(here, phase) if self._asked() else None
+        ended = self._verdict(here) if self._asked() else None
         if ended is not None and ended.phase != "promote":
             return ended
-        return super()._watch(here, phase)
+        return super()._watch(here)
 
     def _pause(self) -> None:
         due = time.monotonic() + self._plan.interval
@@ -102,8 +102,8 @@ class ExperimentController(Controller):
                 return
             time.sleep(min(left, _NOTICED))
 
-    def _verdict(self, here: Transition, phase: Literal["shadow", "step"]) -> Move | None:
-        harm = self._harm(here, phase)
+    def _verdict(self, here: Transition) -> Move | None:
+        harm = self._harm(self._findings(here))
         if harm is not None:
             return harm
         reading = self._events.reading(datetime.now(UTC))
@@ -120,16 +120,10 @@ class ExperimentController(Controller):
             return Move("step", "More users were asked for.", step=here.step, weight=int(asked))
         return None
 
-    def _harm(self, here: Transition, phase: Literal["shadow", "step"]) -> Move | None:
-        rollout, plan = self._journal.rollout, self._plan
-        burst = abort(rollout.intervals, abort=plan.abort)
-        if burst is not None:
-            return Move("rollback", burst.sentence, findings=(burst,))
-        findings = guards_of(rollout, here, phase=phase, plan=plan, task=self._task)
-        failed = [one for one in findings if one.verdict == "fail"]
-        if not failed:
-            return None
-        return Move("rollback", " ".join(one.sentence for one in failed), findings=findings)
+    def _findings(self, here: Transition) -> tuple[Finding, ...]:
+        return guards_of(
+            self._journal.rollout, here, phase="step", plan=self._plan, task=self._task
+        )
 
     def _over(self, reading: ExperimentReading) -> str:
         """Return why the experiment is over; empty: it is not."""

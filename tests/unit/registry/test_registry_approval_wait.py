@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from penstock.errors import IntegrityError, UsageError
 from penstock.gate.approval import ApprovalSpec
 from penstock.notification import reason_of
 from penstock.records.approval import ApprovalOutcome, Identity
-from penstock.registry import approvals
+from penstock.registry import approval_wait, approvals
 from penstock.registry.approval_wait import REQUESTED, wait
 from penstock.registry.identity import whoami
 from penstock.registry.verify import verify
@@ -86,6 +87,26 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
     found.write(tmp_path / "outcome.json")
     # What the step that fails a run shows.
     assert reason_of(tmp_path / "outcome.json") == "Rejected by alice: No."
+
+
+def test_a_step_that_is_tried_again_asks_nobody_again(
+    asking: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registration, _ = asking.registered()
+    spec, told = asking.policy.approval, list[str]()
+
+    class LostPodError(Exception):
+        pass
+
+    def lose(_: float) -> None:
+        raise LostPodError
+
+    # The pod is lost while it waits.
+    monkeypatch.setattr(approval_wait, "time", SimpleNamespace(sleep=lose))
+    for run, count in (("r", 1), ("r", 1), ("another", 2)):
+        with pytest.raises(LostPodError):
+            wait(registration, spec=spec, tracking_uri=asking.uri, run=run, tell=told.append)
+        assert len(told) == count
 
 
 def test_a_restart_does_not_move_the_deadline(

@@ -24,11 +24,13 @@ from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import (
     Address,
     Health,
+    Meanwhile,
     Observation,
     Release,
     Routing,
     ServiceStatus,
     VersionStatus,
+    nothing,
 )
 from penstock.rollout.store import FolderStore, Store
 
@@ -138,6 +140,10 @@ class RouterEmulator:
         return self._service.state
 
     @property
+    def weight(self) -> int:
+        return self._state.weight
+
+    @property
     def stable(self) -> int | None:
         return self._state.stable.version if self._state.stable else None
 
@@ -195,7 +201,7 @@ class RouterEmulator:
         self._save(mirror=routing.mirror)
         self._apply()
 
-    def set_weight(self, version: int, percent: int) -> None:
+    def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:
         self._require_candidate(version)
         self._save(weight=percent)
         self._apply()
@@ -235,7 +241,7 @@ class RouterEmulator:
     def mend(self) -> None:
         self._apply()
 
-    def promote(self, version: int, *, insist: bool = True) -> None:
+    def promote(self, version: int, *, insist: bool = True, meanwhile: Meanwhile = nothing) -> None:
         state = self._state
         if state.candidate is None and self.stable == version:
             self._apply()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -28,12 +29,21 @@ from penstock.errors import (
     UnrecordedError,
 )
 from penstock.records.rollout import ArmSummary, Pairs, Rollout
-from penstock.rollout import engine
 from penstock.rollout import journal as journal_module
+from penstock.rollout import objections
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
 from penstock.rollout.journal import Journal
-from penstock.rollout.router import Address, Health, Observation, Release, Router, Routing
+from penstock.rollout.router import (
+    Address,
+    Health,
+    Meanwhile,
+    Observation,
+    Release,
+    Router,
+    Routing,
+    nothing,
+)
 from penstock.rollout.spec import CanarySpec
 from penstock.rollout.store import FolderStore
 
@@ -66,6 +76,7 @@ class Memory:
     calls: list[str] = field(default_factory=list)
     url: str = "http://127.0.0.1:1"
     insisted: bool | None = None
+    waits: Callable[[Meanwhile], None] = lambda _: None
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -83,9 +94,10 @@ class Memory:
         self._called("route")
         self.routing = routing
 
-    def set_weight(self, version: int, percent: int) -> None:
+    def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:
         self._called("set_weight")
         assert version == self.candidate
+        self.waits(meanwhile)
         self.weight = percent
 
     def observe(self) -> Observation:
@@ -116,11 +128,12 @@ class Memory:
     def mend(self) -> None:
         self._called("mend")
 
-    def promote(self, version: int, *, insist: bool = True) -> None:
+    def promote(self, version: int, *, insist: bool = True, meanwhile: Meanwhile = nothing) -> None:
         self._called("promote")
         self.insisted = insist
         if self.stable == version:
             return
+        self.waits(meanwhile)
         assert version == self.candidate
         self.stable, self.candidate, self.retired, self.weight = version, None, self.stable, 0
 
@@ -351,6 +364,58 @@ def test_only_a_return_goes_on_with_fewer_servers(
     world.begin(purpose=purpose, direct="It served before.")
     assert world.run().outcome == "promoted"
     assert world.router.insisted is insists
+
+
+@pytest.mark.parametrize(("at", "phase"), [(10, "step"), (50, "promote")])
+def test_what_users_get_is_judged_while_servers_are_waited_for(
+    world: World, at: int, phase: str
+) -> None:
+    def wait(meanwhile: Meanwhile) -> None:
+        for _ in range(2000 if world.router.weight == at else 20):
+            world.router.errors = EACH // 2 if world.router.weight == at else 0
+            meanwhile()
+            time.sleep(0.001)
+
+    world.router.waits = wait
+    world.begin()
+    rollout = world.run()
+    assert rollout.outcome == "rolled_back"
+    assert "failed" in rollout.reason or "server errors" in rollout.reason
+    # The next stage was written down, and what was seen belongs to the one whose share users had.
+    assert rollout.transitions[-3].phase == phase
+    assert rollout.transitions[-3].weight > at
+    assert rollout.intervals[-1].weight == at
+    world.assert_legal()
+
+
+def test_waiting_for_servers_counts_for_no_stage_that_has_not_begun(world: World) -> None:
+    def wait(meanwhile: Meanwhile) -> None:
+        for _ in range(20):
+            meanwhile()
+            time.sleep(0.001)
+
+    world.router.waits = wait
+    world.begin()
+    rollout = world.run()
+    assert rollout.outcome == "promoted"
+    assert {(one.step, one.weight) for one in rollout.intervals} == {(0, 0), (0, 10), (1, 50)}
+    for step in (0, 1):
+        assert len(rollout.of_step("step", step)) > 5
+
+
+@pytest.mark.parametrize("at", [0, 50])
+def test_a_word_of_abort_is_heard_while_servers_are_waited_for(world: World, at: int) -> None:
+    def wait(meanwhile: Meanwhile) -> None:
+        if world.router.weight == at:
+            world.journal.request_abort("Ada asks.")
+            for _ in range(2000):
+                meanwhile()
+                time.sleep(0.001)
+
+    world.router.waits = wait
+    world.begin()
+    assert "Asked to abort: Ada asks." in world.run().reason
+    world.assert_legal()
 
 
 def test_a_look_without_users_requests_only_delays(world: World) -> None:
@@ -768,7 +833,7 @@ def test_a_registry_that_is_away_at_a_look_only_delays_the_next_move(world: Worl
 def test_nothing_moves_on_the_word_of_a_registry_that_stays_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_PAUSE", 0.001)
+    monkeypatch.setattr(objections, "_PAUSE", 0.001)
 
     def leave(name: str) -> None:
         if name == "observe" and world.router.weight == 10:

@@ -12,10 +12,11 @@ import rollout_stories as stories
 from receivers import Received, receivers
 from registry_emulator import MlflowRegistry
 
-from penstock.errors import InputError
+from penstock.errors import InputError, ServiceError
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.base import Record
 from penstock.records.decision import Decision, RuleResult
+from penstock.records.release import Registration
 from penstock.records.run_end import RunEnd
 from penstock.registry.run_ends import PREFIX, RunEnds
 from penstock.rollout.run_ended import (
@@ -23,6 +24,7 @@ from penstock.rollout.run_ended import (
     note_refusal,
     note_release,
     notify_of_end,
+    noting_error,
 )
 
 NOBODY = "http://127.0.0.1:9"
@@ -43,6 +45,17 @@ REJECTED = ApprovalOutcome(
     uri="models:/loans/7", model="sha256:1", decision="sha256:2", approved=False,
     sentence="Rejected by ann: too many refusals.",
 )  # fmt: skip
+
+
+REGISTERED = Registration(
+    name="loans",
+    version=7,
+    uri="models:/loans/7",
+    model="sha256:1",
+    decision="sha256:2",
+    dataset="rows1:2",
+    mlflow_run="m",
+)
 
 
 @dataclass
@@ -129,6 +142,42 @@ def test_a_run_whose_step_failed_is_never_called_refused(run: Run) -> None:
     kind, text = run.told()
     assert kind == "failed"
     assert "A step of it ended with an error" in text
+
+
+def failing(run: Run, error: Exception) -> None:
+    """Have the step `deploy` end with an error."""
+    with (
+        pytest.raises(type(error)),
+        noting_error("deploy", REGISTERED, run=run.name, tracking_uri=run.uri),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ServiceError("the gateway has no address", where="Gateway a/b"), "no address"),
+        (KeyError("cells"), "KeyError: 'cells'"),
+    ],
+)
+def test_a_step_that_fails_is_told_with_its_error(run: Run, error: Exception, cause: str) -> None:
+    failing(run, error)
+    run.ends("FAILED")
+    kind, text = run.told()
+    assert kind == "failed"
+    assert "Its step deploy ended with an error: " in text
+    assert cause in text
+
+
+def test_an_error_that_another_attempt_made_good_is_not_how_it_ended(run: Run) -> None:
+    failing(run, ServiceError("the gateway has no address"))
+    run.ends("COMPLETE")
+    assert "no address" not in run.told()[1]
+
+
+def test_what_kubeflow_says_of_a_step_is_told(run: Run) -> None:
+    run.ends("FAILED", error="train: the container ran out of memory")
+    assert "train: the container ran out of memory." in run.told()[1]
 
 
 def test_success_that_no_step_has_written_down_is_no_release(run: Run) -> None:

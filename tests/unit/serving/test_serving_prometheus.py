@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from experiment_parts import rollout as experiment_rollout
 from monitor_parts import BEGIN, HOUR, SPEC, Watch, drift, signal, worth
 from needs import program
 from prometheus_client.core import Metric
+from running_process import RunningProcess, listens
 from serving_process import ROW, Server, Start
 
 from penstock.monitoring.exporter import served
@@ -233,8 +235,9 @@ def read(
         yield from trigger_exporter.families(stores[name], service=name, at_work=at_work)
 
     over = threading.Event()
-    asking = threading.Thread(target=ask, args=(stable, faulty, over))
     with contextlib.ExitStack() as stack:
+        proxy, counted = stack.enter_context(experiment_proxy(home, stable, faulty))
+        asking = threading.Thread(target=ask, args=(stable, faulty, proxy, over))
         ports = [
             stack.enter_context(
                 served(
@@ -251,6 +254,7 @@ def read(
                 (at, POD | {"pod": f"pod-{number}"})
                 for number, at in enumerate((stable.port, faulty.port, free_port()))
             ],
+            "penstock/penstock-experiments": [(counted, POD | {"pod": "proxy"})],
             "penstock/monitor": [(port, POD) for port in ports],
         }
         found = Prometheus(stack.enter_context(prometheus(home, jobs)))
@@ -269,18 +273,56 @@ def read(
         yield found
 
 
-def ask(stable: Server, faulty: Server, over: threading.Event) -> None:
+@contextlib.contextmanager
+def experiment_proxy(home: Path, stable: Server, faulty: Server) -> Iterator[tuple[int, int]]:
+    """Yield the ports of a pod of an experiment's proxy: for users, and for Prometheus."""
+    arms = {"stable": (3, stable), "candidate": (4, faulty)}
+    experiment = {"salt": "s", "header": "x-user-id", "labels": False}
+    grids = {"latency": [0.1], "scores": [0.5]}
+    table = {
+        "arms": [
+            {
+                "role": role, "version": version, "identity": role,
+                "host": "127.0.0.1", "port": server.port,
+            }
+            for role, (version, server) in arms.items()
+        ],
+        "weight": 50,
+        "routing": {
+            "mirror": 0.0, "sticky_header": "", "choice_header": "", "grids": grids,
+            "experiment": experiment,
+        },
+    }  # fmt: skip
+    port, health = free_port(), free_port()
+    command = [
+        *(sys.executable, "-m", "penstock.rollout.proxy.pod", f"--table={json.dumps(table)}"),
+        *("--service=adult", "--experiment=e1", f"--port={port}", f"--health-port={health}"),
+        *(f"--spool={home / 'proxy'}", f"--to=file://{home / 'events'}"),
+    ]
+    with RunningProcess(command, log=home / "proxy.log") as process:
+        process.wait_until(lambda: listens(health) and listens(port), seconds=60)
+        yield port, health
+
+
+def ask(stable: Server, faulty: Server, proxy: int, over: threading.Event) -> None:
     """Send rows that training did not see, and labels; what is refused, and what fails."""
     odd = ROW | {"job": "a level nobody saw", "hours per-week": None}
     number = 0
-    while not over.wait(0.2):
-        number += 1
-        answer = stable.predict(*[odd] * 20, x_request_id=f"r-{number}")
-        assert answer.status_code == 200, answer.text
-        assert stable.predict({"age": "old"}).status_code == 400
-        faulty.predict(ROW)
-        label = {"request_id": f"r-{number}", "row": 0, "label": "yes"}
-        stable.client.post("/v1/models/adult:feedback", json={"labels": [label]})
+    url = f"http://127.0.0.1:{proxy}"
+    with httpx.Client(base_url=url, trust_env=False) as users:
+        while not over.wait(0.2):
+            number += 1
+            answer = stable.predict(*[odd] * 20, x_request_id=f"r-{number}")
+            assert answer.status_code == 200, answer.text
+            assert stable.predict({"age": "old"}).status_code == 400
+            faulty.predict(ROW)
+            users.post(
+                "/v1/models/adult:predict",
+                json={"instances": [ROW]},
+                headers={"x-user-id": f"u{number}"},
+            )
+            label = {"request_id": f"r-{number}", "row": 0, "label": "yes"}
+            stable.client.post("/v1/models/adult:feedback", json={"labels": [label]})
 
 
 def test_what_is_wrong_is_reported_and_nothing_else(read: Prometheus) -> None:

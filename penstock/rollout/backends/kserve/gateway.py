@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.common import progress
-from penstock.errors import CapacityError
-from penstock.rollout.backends.kserve import manifests, routes, scaling
+from penstock.errors import CapacityError, LeaseLostError, ServiceError
+from penstock.rollout.backends.kserve import manifests, pods, routes, scaling
 from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.experiment_proxy import ExperimentProxy
 from penstock.rollout.backends.kserve.inference import (
@@ -28,7 +28,7 @@ from penstock.rollout.backends.kserve.route import RouteStore
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore
 from penstock.rollout.proxy.experiment import User
-from penstock.rollout.router import Health, Observation, Release
+from penstock.rollout.router import Health, Meanwhile, Observation, Release, nothing
 
 
 class GatewayBackend(KserveBackend):
@@ -83,34 +83,75 @@ class GatewayBackend(KserveBackend):
         # The service's own name is that of an InferenceService of the other routers.
         return name != self._service
 
-    def floors(self, *, percent: int, mirror: float) -> Mapping[str, ClusterArm]:
+    def floors(self, *, percent: int, mirror: float, returns: bool) -> Mapping[str, ClusterArm]:
         """Return the versions whose least number of servers must rise for a share."""
         state = self._state
         if state.stable is None or not any(arm.scales for arm in state.arms()):
             return {}
-        return scaling.floors(state, ready=self._ready(), percent=percent, mirror=mirror)
+        return scaling.floors(
+            state,
+            servers=self._servers_of_stable(),
+            percent=percent,
+            mirror=mirror,
+            returns=returns,
+        )
 
-    def as_large(self, arm: ClusterArm) -> ClusterArm:
-        """Return a version with no fewer servers than the stable one has, whose place it takes."""
-        return scaling.with_floor(arm, self._ready()) if arm.scales else arm
+    def larger_stable(self) -> Mapping[str, ClusterArm]:
+        """Return the stable version by its role, if a rollback would leave it too few servers."""
+        if not self._scaled():
+            return {}
+        try:
+            return scaling.larger_stable(self._state, servers=self._servers_of_stable())
+        except LeaseLostError:
+            raise
+        except ServiceError as error:
+            progress.say(f"how many servers the rollback takes is not known: {error}")
+            return {}
+
+    def brought_back(self, arm: ClusterArm) -> ClusterArm:
+        """Return a version with the servers that it had, or those of the one it replaces."""
+        return scaling.brought_back(self._state, arm, servers=self._servers_of_stable())
+
+    def settle(self) -> None:
+        """Wait until the autoscalers have seen what load each version has now.
+
+        They judge by the load of the last minutes, which the rollout has moved since: one that is
+        left to itself at once ends servers that its users need.
+        """
+        seconds = scaling.settling(self._state)
+        deadline = time.monotonic() + seconds
+        if seconds:
+            progress.say(f"the autoscalers get {seconds:g} s to see the load that they now have")
+        while (left := deadline - time.monotonic()) > 0:
+            self._lease.check()
+            time.sleep(min(left, 1.0))
 
     def without_floors(self) -> Mapping[str, ClusterArm]:
         """Return the versions that may be left to their autoscaler again."""
         return scaling.without_floors(self._state)
 
-    def wait_for_servers(self, *, timeout: float, insist: bool) -> None:
+    def wait_for_servers(self, *, timeout: float, insist: bool, meanwhile: Meanwhile) -> None:
         """Return once the candidate has as many servers as the state says."""
         candidate = self._state.candidate
         # Whoever had no version before has no requests yet that would need them.
         if candidate is None or not candidate.scales or self._state.stable is None:
             return
-        self._wait_for_servers(candidate, timeout=timeout, insist=insist)
+        self._wait_for_servers(candidate, timeout=timeout, insist=insist, meanwhile=meanwhile)
 
-    def _wait_for_servers(self, arm: ClusterArm, *, timeout: float, insist: bool) -> None:
+    def _wait_for_servers(
+        self,
+        arm: ClusterArm,
+        *,
+        timeout: float,
+        insist: bool,
+        meanwhile: Meanwhile = nothing,
+    ) -> None:
+        def check() -> None:
+            self._lease.check()
+            meanwhile()
+
         try:
-            wait_until_staffed(
-                self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
-            )
+            wait_until_staffed(self._kube, self._spec.namespace, arm, timeout=timeout, check=check)
         except CapacityError as error:
             if insist:
                 raise
@@ -220,10 +261,10 @@ class GatewayBackend(KserveBackend):
         found = ((arm, self._kube.get(self._path_of(arm))) for arm in self._scaled())
         return any(there is not None and least_of(there) != arm.least for arm, there in found)
 
-    def _ready(self) -> int:
-        """Return how many servers of the stable version are ready."""
+    def _servers_of_stable(self) -> int:
+        """Return how many servers the stable version has, and is about to have."""
         stable = self._state.stable
-        return len(self._ready_pods(stable.version)) if stable else 0
+        return pods.coming_and_ready(self._kube, self._spec.namespace, stable) if stable else 0
 
     def _scaled(self) -> list[ClusterArm]:
         """Return the versions that load scales, between bounds that are set here."""

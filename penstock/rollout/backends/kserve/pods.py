@@ -107,6 +107,19 @@ def ready_names(kube: Kube, namespace: str, arm: ClusterArm) -> frozenset[str]:
     return frozenset(str(pod["metadata"]["name"]) for pod in found)
 
 
+def coming_and_ready(kube: Kube, namespace: str, arm: ClusterArm) -> int:
+    """Return how many servers a version is to have: those that serve, and those on their way.
+
+    Whoever scales it has asked for so many, though some may have failed or not come up yet.
+    """
+    ended = ("Failed", "Succeeded")
+    return sum(
+        "deletionTimestamp" not in pod["metadata"]
+        and pod.get("status", {}).get("phase") not in ended
+        for pod in pods_of(kube, namespace, arm)
+    )
+
+
 def lacking(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return why a version has fewer ready servers than it is to have, in words.
 

@@ -44,14 +44,14 @@ def fields(arm: ClusterArm, *, replicas: int) -> dict[str, Any]:
     return {**bounds, "autoScaling": {"metrics": [metric], **_behavior(spec.behavior)}}
 
 
-def needed(ready: int, *, weight: int, percent: int, mirror: float) -> int:
+def needed(servers: int, *, weight: int, percent: int, mirror: float) -> int:
     """Return how many servers the candidate needs for a share of the requests.
 
     The stable version's servers carry what its own share is. So the candidate needs as many for
     each percent of its share; of all requests, as many as both versions' shares need.
 
     Args:
-        ready: The stable version's servers that are ready.
+        servers: Of the stable version.
         weight: The candidate's present share, in percent.
         percent: The share that it is to get.
         mirror: Share of the stable version's requests that it gets copies of.
@@ -67,15 +67,15 @@ def needed(ready: int, *, weight: int, percent: int, mirror: float) -> int:
         4
     """
     if percent < 100:
-        share = _over(percent * ready, 100 - percent)
+        share = _over(percent * servers, 100 - percent)
     else:
-        share = _over(100 * ready, 100 - weight) if weight < 100 else 0
+        share = _over(100 * servers, 100 - weight) if weight < 100 else 0
     # Rounded before: a share like 0.1 is a little more than it says.
-    return max(share, math.ceil(round(mirror * ready, 9)))
+    return max(share, math.ceil(round(mirror * servers, 9)))
 
 
 def floors(
-    state: ClusterState, *, ready: int, percent: int, mirror: float
+    state: ClusterState, *, servers: int, percent: int, mirror: float, returns: bool
 ) -> dict[str, ClusterArm]:
     """Return the versions whose floor must rise before the candidate gets a share.
 
@@ -83,20 +83,61 @@ def floors(
 
     Args:
         state: The service.
-        ready: The stable version's servers that are ready.
+        servers: Of the stable version: those that are ready, and those on their way.
         percent: The share that the candidate is to get.
         mirror: Share of the stable version's requests that it is to get copies of.
+        returns: Whether the candidate is gone back to: it gets no fewer servers than it had before.
+            The version that is left may have lost some of its own.
     """
-    wanted = {
-        "stable": ready,
-        "candidate": needed(ready, weight=state.weight, percent=percent, mirror=mirror),
-    }
+    share = needed(servers, weight=state.weight, percent=percent, mirror=mirror)
+    before = _before(state, state.candidate) if returns else 0
+    wanted = {"stable": servers, "candidate": max(share, before)}
     raised = {
         role: with_floor(arm, wanted[role])
         for role, arm in state.roles().items()
         if arm.scales and role in wanted
     }
     return {role: arm for role, arm in raised.items() if arm.least > state.roles()[role].least}
+
+
+def larger_stable(state: ClusterState, *, servers: int) -> dict[str, ClusterArm]:
+    """Return the stable version with what all requests take, where a rollback leaves it too few.
+
+    Its floor is what it had before the candidate had its share. Where load has scaled it beyond
+    that, its servers are what its own share takes, and all requests take more.
+
+    Args:
+        state: The service, whose candidate still has its share.
+        servers: Of the stable version: those that are ready, and those on their way.
+
+    Returns:
+        It alone, or nothing: its floor is enough.
+    """
+    stable = state.stable
+    if stable is None or not stable.scales or not 0 < state.weight < 100:
+        return {}
+    if servers <= stable.least:
+        return {}
+    return {"stable": with_floor(stable, _over(100 * servers, 100 - state.weight))}
+
+
+def brought_back(state: ClusterState, arm: ClusterArm, *, servers: int) -> ClusterArm:
+    """Return a version with the servers that it had, or those of the one whose place it takes.
+
+    Args:
+        state: The service.
+        arm: The version that is gone back to.
+        servers: Of the stable version: those that are ready, and those on their way.
+    """
+    return with_floor(arm, max(servers, _before(state, arm))) if arm.scales else arm
+
+
+def settling(state: ClusterState) -> float:
+    """Return the seconds after which the autoscalers have seen what load the versions have."""
+    specs = [arm.autoscaling for arm in state.arms() if arm.autoscaling and arm.scales]
+    return max(
+        (spec.settle_seconds + (spec.behavior.scale_up_seconds or 0) for spec in specs), default=0
+    )
 
 
 def with_floor(arm: ClusterArm, servers: int) -> ClusterArm:
@@ -114,6 +155,12 @@ def without_floors(state: ClusterState) -> dict[str, ClusterArm]:
         for role, arm in state.roles().items()
         if arm.floor
     }
+
+
+def _before(state: ClusterState, arm: ClusterArm | None) -> int:
+    """Return the servers that a version had when it was promoted over, if it was the last one."""
+    known = [one for one in (state.retired, state.previous) if one and arm]
+    return max((one.had for one in known if arm and one.version == arm.version), default=0)
 
 
 def _behavior(spec: StabilizationSpec) -> dict[str, Any]:

@@ -40,12 +40,13 @@ class ClusterArm(Arm):
     floor: int = Field(
         default=0, description="Servers that it must not fall below while a rollout is under way"
     )
+    had: int = Field(default=0, description="Its floor when it was promoted over last")
 
     @model_serializer(mode="wrap")
     def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A version that nothing scales has the record that earlier releases read.
         fields: dict[str, Any] = write(self)
-        added = ("autoscaling", "floor")
+        added = ("autoscaling", "floor", "had")
         return {key: fields[key] for key in fields if key not in added or fields[key]}
 
     @property
@@ -85,7 +86,7 @@ class ClusterArm(Arm):
 
     def at_rest(self) -> Self:
         """Return it without its pods, as it is kept for a way back."""
-        return self.model_copy(update={"baseline": {}, "floor": 0})
+        return self.model_copy(update={"baseline": {}, "floor": 0, "had": self.floor})
 
 
 class ClusterState(ServiceState[ClusterArm]):

@@ -141,7 +141,7 @@ def world(
         cluster.install_knative()
         if request.param == SCALED:
             cluster.autoscalers.users, cluster.autoscalers.starts_in = 30, 0
-            settings = {"autoscaling": {"max_replicas": 10}}
+            settings = {"autoscaling": {"max_replicas": 10, "settle_seconds": 0}}
             yield Cluster(Driver(cluster, ROUTERS["kserve-gateway"], settings))
             return
         yield Cluster(Driver(cluster, ROUTERS[request.param]))

@@ -42,6 +42,7 @@ class Autoscalers:
         capacity: Requests that a pod carries, a second.
         starts_in: Seconds until a new pod is ready.
         keeps: Seconds for which fewer pods must do before some are ended.
+        lags: Seconds by which the load that the autoscalers see is old.
         room: Pods that the namespace takes, and what there is no more of.
         pods: By server.
         refused: Requests of all kinds that were more than a server's pods carry, by server.
@@ -51,23 +52,34 @@ class Autoscalers:
     capacity: float = 10.0
     starts_in: float = 0.05
     keeps: float = 5.0
+    lags: float = 0.0
     room: int = 1_000
     short_of: Literal["nodes", "quota"] = "nodes"
     pods: dict[str, list[Pod]] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(10**9)))
+    _loads: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _enough: dict[str, float] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(5))
 
     def forget(self, name: str) -> None:
         self.pods.pop(name, None)
+        self._loads.pop(name, None)
+
+    def _seen(self, name: str, load: float) -> float:
+        """Return the load that a server's autoscaler sees."""
+        now, loads = time.monotonic(), self._loads.setdefault(name, [])
+        loads.append((now, load))
+        while len(loads) > 1 and loads[1][0] <= now - self.lags:
+            del loads[0]
+        return loads[0][1]
 
     def sync(self, name: str, service: dict[str, Any], load: float) -> list[Pod]:
         """Scale a server as its bounds and its load say, and return its pods."""
         predictor = service["spec"]["predictor"]
         pods = self.pods.setdefault(name, [])
         target = predictor.get("scaleTarget", 80) / 100
-        wanted = math.ceil(round(load / (self.capacity * target), 6))
+        wanted = math.ceil(round(self._seen(name, load) / (self.capacity * target), 6))
         wanted = max(predictor["minReplicas"], min(wanted, predictor["maxReplicas"]))
         while len(pods) < wanted and self._add(name, pods):
             pass

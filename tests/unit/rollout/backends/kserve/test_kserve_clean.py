@@ -57,7 +57,7 @@ def served(driver: Driver) -> set[str]:
 @pytest.fixture
 def scaled(driver: Driver) -> Driver:
     """Of versions that load scales, with users whom one server does not do."""
-    driver.settings = {"autoscaling": {"min_replicas": 2, "max_replicas": 20}}
+    driver.settings = {"autoscaling": {"min_replicas": 2, "max_replicas": 20, "settle_seconds": 0}}
     driver.cluster.autoscalers.users = 30
     driver.cluster.autoscalers.starts_in = 0
     return driver

@@ -19,7 +19,7 @@ from penstock.rollout.router import Routing
 pytestmark = pytest.mark.usefixtures("stored", "quick")
 
 DEPLOYER = Path(__file__).parents[5] / "manifests/base/access/deployer.yaml"
-HPA = {"min_replicas": 2, "max_replicas": 20, "target": 80}
+HPA = {"min_replicas": 2, "max_replicas": 20, "target": 80, "settle_seconds": 0}
 
 
 @pytest.fixture
@@ -177,6 +177,79 @@ def test_a_version_that_is_brought_up_again_has_the_servers_of_the_one_it_replac
         assert scaled.cluster.autoscalers.refused["adult-v1"] == 0
         router.clean_up()
         assert least(scaled, 1) == 2
+
+
+def test_a_rollback_asks_for_what_load_has_grown_to(scaled: Driver) -> None:
+    router = scaled.router()
+    with router.exclusive():
+        serve(router, 1)
+        users_need(scaled, 4)
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        # What fourteen servers carry, so seven of each version.
+        scaled.cluster.autoscalers.users = 112
+        until(lambda: seen(router, 1)[0] == 7, what="more servers of version 1", every=0.01)
+        assert least(scaled, 1) == 4
+        router.rollback(2)
+        # Seven servers had half of the requests, so all of them take fourteen.
+        assert least(scaled, 1) == 14
+        router.clean_up()
+        assert least(scaled, 1) == 2
+
+
+@pytest.mark.parametrize("way", ["rollback", "return"])
+def test_a_version_that_is_gone_back_to_has_the_servers_that_it_had(
+    scaled: Driver, way: str
+) -> None:
+    scaled.cluster.autoscalers.keeps = 0
+    router = scaled.router()
+    with router.exclusive():
+        serve(router, 1)
+        users_need(scaled, 7)
+        serve(router, 2)
+        # Version 2 fails its users, who go away, and its servers with them.
+        scaled.cluster.autoscalers.users = 0
+        until(lambda: seen(router, 2)[0] == 2, what="fewer servers of version 2", every=0.01)
+        if way == "rollback":
+            router.rollback(2)
+        else:
+            router.deploy(release(1), timeout=10)
+            router.promote(1, insist=False)
+        assert (router.stable, ready(scaled, 1)) == (1, 7)
+
+
+def test_servers_that_are_on_their_way_count(scaled: Driver) -> None:
+    router = scaled.router(ready_timeout=0.3)
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        scaled.cluster.autoscalers.starts_in = 600
+        scaled.cluster.autoscalers.users = 40
+        assert seen(router, 1)[0] == 2
+        with pytest.raises(CapacityError, match="2 of 5 servers of version 2"):
+            router.promote(2)
+
+
+@pytest.mark.parametrize(("settle", "lags"), [(0.0, 600.0), (1.5, 0.3)])
+def test_servers_are_kept_until_the_autoscaler_has_seen_the_load(
+    driver: Driver, settle: float, lags: float
+) -> None:
+    """It judges by what the load was: with 90 % of the requests elsewhere two were enough."""
+    driver.settings = {"autoscaling": HPA | {"settle_seconds": settle}}
+    router = driver.router()
+    scalers = driver.cluster.autoscalers
+    with router.exclusive():
+        serve(router, 1)
+        users_need(driver, 6)
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 90)
+        # What it sees from here on is the load of now, until it is old enough.
+        assert seen(router, 1)[0] == 6
+        scalers.keeps, scalers.lags = 0, lags
+        router.rollback(2)
+        router.clean_up()
+        assert least(driver, 1) == 2
+        assert seen(router, 1)[0] == (6 if settle else 2)
 
 
 def test_no_floor_is_above_the_most(scaled: Driver) -> None:

@@ -59,6 +59,7 @@ class Shop:
     driver: Driver
     folder: Path
     grows: bool
+    starved: bool = False
     answers: Counter[str] = field(default_factory=Counter)
 
     @contextlib.contextmanager
@@ -82,7 +83,11 @@ class Shop:
             thread.join()
 
     def released(self, *, errors: float = 0.0) -> Rollout:
-        """Release version 2 beside version 1; the users grow in its last step, if they do."""
+        """Release version 2 beside version 1; the users grow in its last step, if they do.
+
+        Where there is no room for more servers it fails its users only once those of all requests
+        are waited for.
+        """
         scalers = self.driver.cluster.autoscalers
         router = self.driver.router(ready_timeout=60)
         start = self.driver.cluster.start
@@ -90,7 +95,7 @@ class Shop:
         def faulty(name: str, predictor: dict[str, Any]) -> Any:
             server = start(name, predictor)
             assert isinstance(server, Scripted)
-            server.errors = errors if server.version == "2" else 0
+            server.errors = errors if server.version == "2" and not self.starved else 0
             return server
 
         self.driver.cluster.start = faulty
@@ -103,6 +108,10 @@ class Shop:
             def admitted() -> None:
                 if self.grows and router.state.weight == 50:
                     scalers.users = SPIKE
+                if self.starved and router.state.weight == 50:
+                    scalers.room = sum(len(pods) for pods in scalers.pods.values())
+                    waits = journal.rollout.last.phase == "promote"
+                    self.driver.server(2).errors = errors if waits else 0
 
             plan = planned(service="adult").model_copy(update={"plan": PLAN.model_dump()})
             journal = Journal(FolderStore(self.folder / "rollout"))
@@ -141,7 +150,7 @@ class Shop:
 @pytest.fixture
 def shop(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     look_often(monkeypatch)
-    driver.settings = {"autoscaling": {"max_replicas": 60}}
+    driver.settings = {"autoscaling": {"max_replicas": 60, "settle_seconds": 0}}
     driver.cluster.autoscalers.keeps = 0.2
     return Shop(driver, tmp_path, grows=False)
 
@@ -189,7 +198,9 @@ def test_ten_times_the_users_change_no_decision(shop: Shop) -> None:
     # While new servers started, both versions had more than they carry; the gateway said so.
     assert min(shop.driver.cluster.autoscalers.refused.values()) > 0
     assert set(shop.answers) <= {"200", OVERLOADED}
-    last = rollout.of_step("step", 1)
+    # From the promotion on it waits for the servers of all requests.
+    promotion = rollout.transitions[-2].time
+    last = [one for one in rollout.of_step("step", 1) if one.started < promotion]
     # 300 requests a second of 10 a server, used to 80 %: 19 servers for each half.
     assert last[-1].replicas["stable"].most == last[-1].replicas["candidate"].most == 19
     assert shop.floor(2) == 1
@@ -209,3 +220,19 @@ def test_ten_times_the_users_hide_no_bad_candidate(shop: Shop) -> None:
     assert "server errors" in rollout.reason or "failed" in rollout.reason
     assert shop.driver.ask(20) == {"1": 20}
     assert shop.floor(1) == 1
+
+
+def test_a_candidate_that_turns_bad_while_servers_are_waited_for_goes_back(shop: Shop) -> None:
+    shop.starved = True
+    rollout = shop.released(errors=0.8)
+    assert rollout.outcome == "rolled_back"
+    # Not for lack of servers, which it would have waited for.
+    assert "server errors" in rollout.reason or "failed" in rollout.reason
+    assert weights(rollout)[3:] == [
+        ("step", 50), ("promote", 100), ("rollback", 0), ("done", 0)
+    ]  # fmt: skip
+    promotion = rollout.transitions[-3].time
+    waited = [one for one in rollout.intervals if one.started > promotion]
+    assert {one.weight for one in waited} == {50}
+    assert sum(one.candidate.server_errors for one in waited) > 0
+    assert shop.driver.ask(20) == {"1": 20}
