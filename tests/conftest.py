@@ -128,9 +128,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what is slow, so that no worker is alone with it at the end."""
+    """Begin with the modules and groups that are slow, so that none is left for the end."""
     if config.getoption("loadgroup", default=False):
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        slow = {_dealt_with(item) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: _dealt_with(item) not in slow)
+
+
+def _dealt_with(item: pytest.Item) -> str:
+    """Return what is dealt out whole, and keeps its order: the test's group, or its module."""
+    group = item.get_closest_marker("xdist_group")
+    return str(group.args[0]) if group else item.nodeid.partition("::")[0]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

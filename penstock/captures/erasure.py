@@ -166,23 +166,37 @@ def _rewrite(
         offset += len(line)
     if not rows or look:
         return rows
-    if each.shipped:
-        _replace(place, part, _blanked(data, places), len(rows))
-    else:
-        assert isinstance(place, LocalPlace)
-        path = place.path(*part.file)
-        if part.rows is None:
-            _overwrite(path, places)
-        else:
-            changed = path.stat()
-            place.write(*part.file, _blanked(data, places))
-            # Its age is that of its rows.
-            os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
-            if each.logged:
-                segment_id = SegmentId(kind=each.kind, writer=each.writer, number=part.number)
-                book = path.with_name(ledger.ledger_name(each.writer))
-                ledger.append(book, "erased", id=segment_id.model_dump(), rows=len(rows))
+    try:
+        _blank(place, each, part, data, places)
+    except FileNotFoundError:
+        # Removed meanwhile, for space or by a pruning: nothing of it is left.
+        return []
     return rows
+
+
+def _blank(
+    place: LocalPlace | RemotePlace,
+    each: Written,
+    part: Part,
+    data: bytes,
+    places: Collection[tuple[int, int]],
+) -> None:
+    if each.shipped:
+        _replace(place, part, _blanked(data, places), len(places))
+        return
+    assert isinstance(place, LocalPlace)
+    path = place.path(*part.file)
+    if part.rows is None:
+        _overwrite(path, places)
+        return
+    changed = path.stat()
+    place.write(*part.file, _blanked(data, places))
+    # Its age is that of its rows.
+    os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    if each.logged:
+        segment_id = SegmentId(kind=each.kind, writer=each.writer, number=part.number)
+        book = path.with_name(ledger.ledger_name(each.writer))
+        ledger.append(book, "erased", id=segment_id.model_dump(), rows=len(places))
 
 
 def _blanked(data: bytes, places: Collection[tuple[int, int]]) -> bytes:

@@ -22,7 +22,7 @@ CASES = [("xgboost", "binary", "sigmoid"), ("lightgbm", "multiclass", "isotonic"
          ("lightgbm", "multiclass", "sigmoid"), ("xgboost", "binary", "isotonic")]  # fmt: skip
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("family", "task", "method"), CASES)
 def test_every_path_gives_the_calibrated_bits_and_the_monitor_reads_them(
     shell: Any, family: str, task: str, method: str

@@ -318,6 +318,29 @@ def test_half_a_file_that_a_kill_left_is_removed_in_time(tmp_path: Path, how: st
     assert not left.exists()
 
 
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_file_that_is_removed_while_it_is_erased_from_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: bool
+) -> None:
+    capture_all(tmp_path / "spool", rows("a"), rows("b"))
+    if shipped:
+        ship(tmp_path / "spool", LocalPlace(tmp_path / "store"), pod="pod")
+    source = tmp_path / ("store" if shipped else "spool")
+    read = Path.read_bytes
+
+    def read_and_removed(path: Path) -> bytes:
+        data = read(path)
+        if path.name.endswith((".jsonl", ".gz")) and path.name.startswith("predictions"):
+            path.unlink()
+            path.with_name(path.name.split(".")[0] + ".json").unlink(missing_ok=True)
+        return data
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", read_and_removed)
+        assert erase_request(source, "a").rows == 0
+    assert not list(source.rglob("predictions-*"))
+
+
 def test_what_a_killed_pruning_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
