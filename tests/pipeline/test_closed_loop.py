@@ -22,6 +22,7 @@ import yaml
 from cluster_shop import s3_bucket
 from compiled_pipeline import without_retries
 from kserve_site import Site, site_in
+from receivers import Received, receivers
 from role_rights import allowed, used
 from running_process import RunningProcess, until
 
@@ -52,6 +53,9 @@ CANARY = {
     "traffic": {"source": "replay", "rate": 100},
 }
 
+PLACES = {"webhook": "${env:LOOP_WEBHOOK}", "cloudevents": "${env:LOOP_EVENTS}"}
+"""Addresses that may hold a secret are no part of what is compiled."""
+
 RUN = """
 import sys
 from pathlib import Path
@@ -75,17 +79,19 @@ class Loop:
     store: str
     home: Path
     uri: str
+    received: Received
     runs: int = 0
+    heard: int = 0
     sent: int = 0
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def project(self) -> Project:
+    def settings(self) -> dict[str, Any]:
         path = self.home / "example" / "project.yaml"
         raw = yaml.safe_load(path.read_text())
         captures = {"destination": f"{self.store}/rows", "segment_seconds": 1}
         kserve = self.site.spec["kserve"] | {"captures": captures}
-        raw |= {
+        return raw | {
             "source": {"uri": str(self.home / "example" / "simulated-transactions.csv")},
             # Its interval is narrow also where some dozens of frauds are held out.
             "training": {"trials": 1, "folds": 2, "candidates": ["linear"], "metric": "log_loss"},
@@ -100,9 +106,13 @@ class Loop:
                 "recall": {"labels": 200},
                 "recall_rows": 2_500,
             },
+            "notify": self.received.spec.model_dump(mode="json") | PLACES,
             "tracking_uri": "",
         }
-        return Project.parse(raw | self.changes, where="test")
+
+    @property
+    def project(self) -> Project:
+        return Project.parse(self.settings | self.changes, where="test")
 
     @property
     def watcher(self) -> ClusterMonitor:
@@ -121,17 +131,35 @@ class Loop:
         assert found is not None
         return found
 
-    def release(self) -> str:
-        """Release a version by the release pipeline."""
-        compile_release(self.project, output=self.home / "release.yaml")
+    def told(self) -> list[tuple[str, str]]:
+        """Return kind and text of what people got since the last time, the same at each place.
+
+        A pod has no file that people read: what is compiled names none.
+        """
+        self.received.require_same(file=False)
+        new = self.received.events[self.heard :]
+        self.heard += len(new)
+        kinds = [event["type"].removeprefix("io.penstock.") for event in new]
+        return list(zip(kinds, (event["data"]["text"] for event in new), strict=True))
+
+    def release(self, **changes: Any) -> str:
+        """Release a version by the release pipeline, with other settings for this one."""
+        with self.releasing(**changes) as process:
+            process.wait(1200)
+        return process.output()
+
+    @contextlib.contextmanager
+    def releasing(self, **changes: Any) -> Iterator[RunningProcess]:
+        """Begin a release by the release pipeline; it is killed with the block."""
         compiled = self.home / "release.yaml"
+        project = Project.parse(self.settings | self.changes | changes, where="test")
+        compile_release(project, output=compiled)
         documents = list(yaml.safe_load_all(compiled.read_text()))
         uri = str(self.home / "example" / "simulated-transactions.csv")
         documents[0]["root"]["inputDefinitions"]["parameters"]["uri"]["defaultValue"] = uri
         compiled.write_text(yaml.safe_dump_all(documents))
         with self.running(compiled) as process:
-            process.wait(1200)
-        return process.output()
+            yield process
 
     def serve(self, *, drift: float = 0.0) -> None:
         """Send what users send and its labels, and wait until all of it is in the store."""
@@ -205,8 +233,15 @@ def loop(tmp_path_factory: pytest.TempPathFactory, shell) -> Iterator[Loop]:
     assert made.returncode == 0, made.stderr
     uri = f"sqlite:///{home}/mlflow.db"
     world = SimpleNamespace(home=home, uri=uri)
-    with s3_bucket("loop") as store, site_in(world) as site, pytest.MonkeyPatch.context() as patch:
+    with (
+        s3_bucket("loop") as store,
+        site_in(world) as site,
+        receivers(home) as received,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("LOOP_WEBHOOK", str(received.spec.webhook))
+        patch.setenv("LOOP_EVENTS", str(received.spec.cloudevents))
         start = site.cluster.start
 
         def own_spool(name: str, predictor: dict[str, Any]) -> Any:
@@ -216,9 +251,12 @@ def loop(tmp_path_factory: pytest.TempPathFactory, shell) -> Iterator[Loop]:
             return start(name, {**predictor, "model": {**model, "args": given}})
 
         site.cluster.start = own_spool
-        found = Loop(site, store, home, uri)
+        found = Loop(site, store, home, uri, received)
         said = found.release()
         assert found.champion().version == 1, said
+        ((kind, text),) = found.told()
+        assert (kind, found.received.events[0]["data"]["version"]) == ("release.released", 1)
+        assert "Run of Kubeflow: run-1." in text
         yield found
 
 
@@ -272,3 +310,16 @@ def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     assert "refused" in said
     assert "average_precision" in said
     assert loop.champion().version == version
+
+
+def test_a_refusal_is_told_once_with_its_cause(loop: Loop) -> None:
+    """That a promotion is has been seen when the fixture was made."""
+    loop.told()
+    champion = loop.champion().version
+    floors = [{"metric": "average_precision", "at_least": 0.9999}]
+    said = loop.release(gate=GATE | {"floors": floors})
+    ((kind, text),) = loop.told()
+    assert kind == "release.refused", said
+    assert "average_precision" in text
+    assert f"Run of Kubeflow: run-{loop.runs}." in text
+    assert loop.champion().version == champion
