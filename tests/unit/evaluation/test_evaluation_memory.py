@@ -14,7 +14,7 @@ from penstock.gate.holdout import read_holdout
 
 ROWS = 50_000
 BYTES_A_ROW = 220
-"""Beside truth and scores; docs/limits.md says what was measured. All influences at once took 355."""
+"""Beside truth and scores, of which 169 were measured; all influences at once took 355."""
 
 
 def test_metrics_of_four_models_take_few_bytes_of_a_row(worlds: Any) -> None:
