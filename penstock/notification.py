@@ -185,7 +185,10 @@ def _mail(message: Message, spec: EmailSpec) -> None:
             password = resolve(spec.password, where="notify.email.password")
             keep(password)
             server.login(resolve(spec.user, where="notify.email.user"), password)
-        server.send_message(mail)
+        refused = server.send_message(mail)
+    if refused:
+        # Where some are taken and some are not, nothing is raised.
+        raise ServiceError(f"it does not take mail for {', '.join(sorted(refused))}")
 
 
 def _connected(spec: EmailSpec, context: ssl.SSLContext) -> smtplib.SMTP:
@@ -302,6 +305,13 @@ def _posted(address: str, text: str) -> str:
 
 def _send(address: str, body: dict[str, Any], *, media: str = "application/json") -> None:
     import urllib.request
+    from urllib.error import HTTPError
+
+    class StayHere(urllib.request.HTTPRedirectHandler):
+        """Followed, a POST becomes a GET without its body, and the message is lost in silence."""
+
+        def redirect_request(self, *_: Any) -> None:
+            return None
 
     if urlsplit(address).scheme not in ("http", "https"):
         raise ValueError("only http and https are webhooks")
@@ -311,9 +321,15 @@ def _send(address: str, body: dict[str, Any], *, media: str = "application/json"
         headers={"Content-Type": media},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-        if answer.status >= 300:
-            raise ServiceError(f"it responded with {answer.status}")
+    try:
+        urllib.request.build_opener(StayHere).open(request, timeout=_TIMEOUT).close()
+    except HTTPError as error:
+        if 300 <= error.code < 400:
+            raise ServiceError(
+                f"it responded with {error.code}, a redirect, which is not followed",
+                remedy="Name the address that it leads to.",
+            ) from error
+        raise
 
 
 def _append(path: Path, line: dict[str, str]) -> None:

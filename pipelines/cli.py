@@ -34,6 +34,7 @@ from penstock.pipelines.located import (
 )
 from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, USAGE
+from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.score_command import add_score_commands
@@ -122,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     add_score_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
+    add_passport_command(commands)
     return parser
 
 

@@ -30,7 +30,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     """Add the commands to the parser of `penstock`."""
     for name in ("approve", "reject"):
         command = commands.add_parser(name, help=f"{name} a version", description=_give.__doc__)
-        _with_target(command, alias=versions.CHALLENGER)
+        add_version_target(command, alias=versions.CHALLENGER)
         command.add_argument(
             "--version", type=int, metavar="N", help="of the project's model; the one you looked at"
         )
@@ -76,7 +76,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         description=_verify.__doc__,
         epilog="Exit codes: 0 everything holds, 1 something does not or is missing.",
     )
-    _with_target(command, alias=versions.CHAMPION)
+    add_version_target(command, alias=versions.CHAMPION)
     command.add_argument(
         "--key",
         type=Path,
@@ -86,7 +86,8 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     command.set_defaults(command=_verify)
 
 
-def _with_target(command: argparse.ArgumentParser, *, alias: str) -> None:
+def add_version_target(command: argparse.ArgumentParser, *, alias: str) -> None:
+    """Add the options that name a version: its address, or a project whose `alias` is meant."""
     command.add_argument(
         "target",
         nargs="?",
@@ -260,6 +261,11 @@ def _row(cells: Sequence[str], verdict: str) -> str:
         for cell, width in zip(cells, _WIDTHS, strict=True)
     )
     return f"{'  '.join(cut)}  {verdict}"
+
+
+def version_of(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the address of the version that is meant, and the store."""
+    return _version(options)[:2]
 
 
 def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None]:

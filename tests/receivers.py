@@ -48,6 +48,8 @@ class _Speaks(socketserver.StreamRequestHandler):
         if word.upper() == "AUTH":
             seen.logins.append(base64.b64decode(rest[1]).decode())
             return "235 in"
+        if word.upper() == "RCPT" and "gone@" in rest[0]:
+            return "550 no such mailbox"
         if word.upper() == "DATA":
             self.say("354 go on")
             lines = iter(self.rfile.readline, b".\r\n")

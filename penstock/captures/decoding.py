@@ -6,8 +6,9 @@ most clients send them. Where one is not, or a line is torn, the block is read l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,8 +19,10 @@ from penstock.captures.segments import CapturedModel
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROW = ("request_id", "row", "time", "version", "inputs", "score", "label")
-_LABEL = ("request_id", "row", "time", "label")
+Holds = Callable[[Any], bool]
+"""Tells whether a field of a line holds what it must."""
+
+_NEVER_NULL = ("request_id", "row", "time", "version", "mirrored", "replayed", "inputs")
 
 _LARGEST = 1 << 30
 """Bytes of a block that Arrow is given at once."""
@@ -72,7 +75,7 @@ def label_lines(blocks: Sequence[bytes]) -> list[dict[str, Any]]:
     return [line for block in blocks for line in _lines(block, _LABEL, counted)]
 
 
-def _lines(block: bytes, needed: Collection[str], counted: Counted) -> list[dict[str, Any]]:
+def _lines(block: bytes, needed: Mapping[str, Holds], counted: Counted) -> list[dict[str, Any]]:
     found = []
     for line in block.splitlines():
         parsed = _parsed(line, needed)
@@ -85,15 +88,62 @@ def _lines(block: bytes, needed: Collection[str], counted: Counted) -> list[dict
     return found
 
 
-def _parsed(line: bytes, needed: Collection[str]) -> dict[str, Any] | None:
+def _parsed(line: bytes, needed: Mapping[str, Holds]) -> dict[str, Any] | None:
     """Return a line that holds what it must, None of any other."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    whole = isinstance(found, dict) and all(name in found for name in needed)
-    whole = whole and isinstance(found["time"], str) and isinstance(found["request_id"], str)
-    return found if whole else None
+    if not isinstance(found, dict):
+        return None
+    whole = all(name in found and holds(found[name]) for name, holds in needed.items())
+    return found if whole and _is_scores(found.get("scores")) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_row(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or type(value) in (int, float)
+
+
+def _is_scores(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_score, value)))
+
+
+def _is_inputs(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_label(value: Any) -> bool:
+    return not isinstance(value, list | dict)
+
+
+_LABEL: dict[str, Holds] = {
+    "request_id": _is_text,
+    "row": _is_row,
+    "time": _is_time,
+    "label": _is_label,
+}
+_ROW: dict[str, Holds] = {
+    **_LABEL,
+    "version": _is_text,
+    "inputs": _is_inputs,
+    "score": _is_score,
+}
 
 
 def _at_once(block: bytes, model: CapturedModel, version: str | None) -> pa.Table | None:
@@ -113,9 +163,7 @@ def _at_once(block: bytes, model: CapturedModel, version: str | None) -> pa.Tabl
         )
     except pa.ArrowInvalid:
         return None
-    whole = read.num_rows == rows and not any(
-        read[name].null_count for name in ("request_id", "row", "time", "version", "inputs")
-    )
+    whole = read.num_rows == rows and not any(read[name].null_count for name in _NEVER_NULL)
     if not whole:
         return None
     wanted = pc.and_not(pc.invert(read["mirrored"]), read["replayed"])

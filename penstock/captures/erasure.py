@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import orjson
 
 from penstock.captures import ledger
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of, packed, place_at
-from penstock.captures.segments import LABELS, Kind, Manifest
-from penstock.captures.stores import Part, Written, writers
+from penstock.captures.segments import LABELS, Kind, Manifest, SegmentId
+from penstock.captures.stores import Part, Written, remove_replaced, writers
 from penstock.errors import InputError
 
 _PREDICTIONS: tuple[Kind, ...] = ("predictions",)
@@ -124,6 +125,8 @@ def _erase(
     files = 0
     for each in writers(place, kinds=kinds):
         for part in each.parts:
+            if not look:
+                remove_replaced(place, part)
             rows = _rewrite(place, each, part, chosen, look=look)
             found += rows
             files += bool(rows)
@@ -166,6 +169,10 @@ def _rewrite(
             place.write(*part.file, _blanked(data, places))
             # Its age is that of its rows.
             os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+            if each.logged:
+                segment_id = SegmentId(kind=each.kind, writer=each.writer, number=part.number)
+                book = path.with_name(ledger.ledger_name(each.writer))
+                ledger.append(book, "erased", id=segment_id.model_dump(), rows=len(rows))
     return rows
 
 
@@ -199,6 +206,7 @@ def _replace(place: LocalPlace | RemotePlace, part: Part, data: bytes, erased: i
             "file": renamed,
             "file_digest": digest_of(compressed),
             "erased": manifest.erased + erased,
+            "replaced": (*manifest.replaced, name),
         }
     )
     place.write(folder, renamed, compressed)
@@ -230,8 +238,9 @@ def _same(given: Any, value: str) -> bool:
         return value == ("true" if given else "false")
     if isinstance(given, int | float):
         try:
-            return float(value) == given
-        except ValueError:
+            # A float cannot tell the long numbers of two customers apart.
+            return (Decimal(value) if isinstance(given, int) else float(value)) == given
+        except (ValueError, ArithmeticError):
             return False
     return str(given) == value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -115,7 +115,7 @@ def _with_truth(rows: pa.Table, labels: pa.Table, target: str) -> pa.Table:
         )
     import pyarrow as pa
 
-    truths: Mapping[tuple[str, int], Any] = dict(
+    truths: dict[tuple[str, int], Any] = dict(
         zip(
             zip(labels["request_id"].to_pylist(), labels["row"].to_pylist(), strict=True),
             labels["label"].to_pylist(),
@@ -124,5 +124,6 @@ def _with_truth(rows: pa.Table, labels: pa.Table, target: str) -> pa.Table:
     )
     keys = zip(rows["request_id"].to_pylist(), rows["row"].to_pylist(), strict=True)
     kind = labels["label"].type if labels.num_rows else rows["label"].type
-    found = pa.array([truths.get(key) for key in keys], kind)
+    # Of the first answer to an id: what another one was given under it has no label of its own.
+    found = pa.array([truths.pop(key, None) for key in keys], kind)
     return pa.table({**inputs, target: found})

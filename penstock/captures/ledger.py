@@ -106,7 +106,7 @@ class WriterLog:
         closed: Files that were closed.
         removed: Files that were removed, and why: space, age or shipped.
         ended: Rows dropped and rows never written, by kind, once the writer has ended.
-        erasures: What was erased and how much.
+        erased: Lines that were erased, by file.
     """
 
     model: CapturedModel | None = None
@@ -116,7 +116,7 @@ class WriterLog:
     closed: dict[SegmentId, Segment] = field(default_factory=dict)
     removed: dict[SegmentId, str] = field(default_factory=dict)
     ended: dict[str, dict[Kind, int]] | None = None
-    erasures: list[dict[str, Any]] = field(default_factory=list)
+    erased: dict[SegmentId, int] = field(default_factory=dict)
 
     def written(self, kind: Kind) -> int:
         """Return the rows of a kind in the files that were closed."""
@@ -142,7 +142,8 @@ class WriterLog:
         elif what == "ended":
             self.ended = {"dropped": event["dropped"], "unwritten": event["unwritten"]}
         elif what == "erased":
-            self.erasures.append(dict(event))
+            segment_id = SegmentId.model_validate(event["id"])
+            self.erased[segment_id] = self.erased.get(segment_id, 0) + int(event["rows"])
 
 
 def read_ledger(path: Path) -> WriterLog:

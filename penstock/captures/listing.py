@@ -17,7 +17,8 @@ class Listed:
         folder: The folder, below the source.
         version: The model's version; empty: not noted.
         files: Files or segments of rows and labels.
-        rows: Rows in them; the file that is still written counts as it stands.
+        rows: Rows in them, without those that were erased; the file that is still written counts
+            as it stands.
         labels: Labels in them, those of rows that no server remembered included.
         dropped: Rows that were dropped since the beginning of the oldest file's server.
         unwritten: Rows that servers which were killed had not written yet.
@@ -78,9 +79,9 @@ def listed(source: str | Path) -> list[Listed]:
 def _left_in(part: Part) -> tuple[int, int]:
     """Return rows and bytes of a segment; of one that is still written as it stands."""
     if part.rows is not None:
-        return part.rows, part.size
+        return part.rows - part.erased, part.size
     try:
         lines = part.read()
     except FileNotFoundError:
         return 0, 0
-    return lines.count(b"\n"), len(lines)
+    return sum(not line.isspace() for line in lines.splitlines()), len(lines)

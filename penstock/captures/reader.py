@@ -6,7 +6,7 @@ them, so what was removed unread, torn or dropped is counted, whatever became of
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from penstock.captures.cursor import Cursor, Position
 from penstock.captures.decoding import Counted, label_lines, users_rows
 from penstock.captures.ledger import iso
 from penstock.captures.places import place_at
-from penstock.captures.segments import LABELS, Kind
+from penstock.captures.segments import LABELS, CapturedModel, Kind
 from penstock.captures.stores import DONE, Written, writers
 from penstock.captures.taking import Taken, beginning, take
 
@@ -95,9 +95,8 @@ def read_window(
     look = _look(source, after, until, kinds=_PREDICTIONS, since=since, version=version)
     counted = Counted()
     parts = [
-        _from_then(users_rows(block, taken.written.model, version=version, counted=counted), since)
-        for taken in look.taken
-        for block in taken.blocks
+        _from_then(users_rows(block, model, version=version, counted=counted), since)
+        for model, block in _blocks(look.taken)
     ]
     if not any(part.num_rows for part in parts):
         # In the columns of the newest model, where one is known.
@@ -212,6 +211,23 @@ def _look(
             position = Position() if after else beginning(each)
         taken.append(take(each, position, end, since=begin))
     return _Look(found, taken)
+
+
+def _blocks(taken: Sequence[Taken]) -> Iterator[tuple[CapturedModel | None, bytes]]:
+    """Yield blocks of lines and the model that answered.
+
+    Where its columns are not known, types follow from the values: from all of them together, or the
+    same column would be whole numbers in one file and fractions in the next.
+    """
+    unknown = []
+    for one in taken:
+        model = one.written.model
+        if model is not None and model.columns:
+            yield from ((model, block) for block in one.blocks)
+        else:
+            unknown += [(model, block) for block in one.blocks]
+    if unknown:
+        yield unknown[-1][0], b"".join(block for _, block in unknown)
 
 
 def _from_then(rows: pa.Table, since: datetime | None) -> pa.Table:

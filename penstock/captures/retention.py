@@ -12,7 +12,7 @@ from penstock.captures.files import remove
 from penstock.captures.ledger import iso
 from penstock.captures.places import LocalPlace, RemotePlace, place_at
 from penstock.captures.segments import KINDS, segment_id_of
-from penstock.captures.stores import Part, writers
+from penstock.captures.stores import Part, remove_replaced, writers
 
 _MEGABYTE = 1 << 20
 _LEDGER_DAYS = 60
@@ -70,10 +70,11 @@ def prune(
 
 
 def _remove(place: LocalPlace | RemotePlace, part: Part) -> None:
-    """Remove the manifest first: a segment without one is none."""
+    """Remove the manifest last: rows of which nobody knows could never be erased or removed."""
     folder, name = part.file
-    place.remove(folder, f"{name.split('.')[0]}.json")
+    remove_replaced(place, part)
     place.remove(folder, name)
+    place.remove(folder, f"{name.split('.')[0]}.json")
 
 
 def forget(folder: Path) -> None:

@@ -121,7 +121,12 @@ class Manifest(Record):
     pod: str = Field(description="Host that wrote it")
     sample: float = Field(gt=0, le=1, description="Share of the requests that is captured")
     model: CapturedModel | None
-    erased: int = Field(default=0, ge=0, description="Lines that were erased since")
+    erased: int = Field(default=0, ge=0, description="Lines in it that were erased")
+    replaced: tuple[str, ...] = Field(
+        default=(),
+        description="Files that this one is in the place of: what an erasure that was killed left "
+        "of them is removed by the next erasure or pruning",
+    )
 
 
 class Ended(Record):

@@ -72,6 +72,7 @@ def _ship(
         pod=pod,
         sample=log.sample,
         model=log.model,
+        erased=log.erased.get(segment.id, 0),
     )
     place.write(folder, name, data)
     place.write(folder, f"{segment.id.stem}.json", manifest.dumps().encode())

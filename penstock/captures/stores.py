@@ -39,6 +39,8 @@ class Part:
         read: Returns its lines as they lie there. FileNotFoundError: it is gone. ValueError: it is
             not what its manifest says.
         size: Bytes of its lines, so far where it is still written.
+        erased: Lines in it that were erased, as far as that is noted.
+        replaced: Files that erasures have put this one in the place of.
     """
 
     number: int
@@ -50,6 +52,8 @@ class Part:
     file: tuple[str, str]
     read: Callable[[], bytes]
     size: int = 0
+    erased: int = 0
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass
@@ -68,6 +72,7 @@ class Written:
         unwritten: Rows that it had accepted when it was killed.
         ended: Whether nothing more comes of it.
         shipped: Whether these are shipped segments.
+        logged: Whether it has a ledger here.
     """
 
     folder: str
@@ -81,6 +86,7 @@ class Written:
     unwritten: int = 0
     ended: bool = False
     shipped: bool = False
+    logged: bool = False
 
     @property
     def key(self) -> str:
@@ -184,6 +190,7 @@ def _view(
             file=(folder, opened.file),
             read=path.read_bytes,
             size=closed.bytes if closed else path.stat().st_size,
+            erased=log.erased.get(each, 0),
         )
         parts.insert(0, part)
     ended = log.ended or {"dropped": live, "unwritten": {}}
@@ -198,6 +205,7 @@ def _view(
         dropped=ended["dropped"].get(kind, 0),
         unwritten=ended["unwritten"].get(kind, 0),
         ended=log.ended is not None,
+        logged=True,
     )
 
 
@@ -244,6 +252,16 @@ def _shipped(
     return list(found.values())
 
 
+def remove_replaced(place: LocalPlace | RemotePlace, part: Part) -> None:
+    """Remove what an erasure that was killed left of the files in whose place a segment's is.
+
+    Raises:
+        ServiceError: If a store does not answer.
+    """
+    for name in part.replaced:
+        place.remove(part.file[0], name)
+
+
 def _manifest(place: LocalPlace | RemotePlace, folder: str, name: str) -> Manifest | None:
     """Return a manifest; None where it is gone or is none: its rows are then missed and counted."""
     try:
@@ -278,6 +296,8 @@ def _add(each: Written, manifest: Manifest, place: LocalPlace | RemotePlace) -> 
             file=(each.folder, manifest.file),
             read=read,
             size=segment.bytes,
+            erased=manifest.erased,
+            replaced=manifest.replaced,
         )
     )
 

@@ -20,6 +20,9 @@ INPUTS = "inputs."
 
 Line = Mapping[str, Any]
 
+_LARGEST = (1 << 63) - 1
+"""Of an integer in Arrow."""
+
 _PLAIN: dict[ColumnType, frozenset[type]] = {
     "integer": frozenset([int, type(None)]),
     "number": frozenset([int, float, type(None)]),
@@ -41,7 +44,7 @@ def rows_table(lines: Sequence[Line], model: CapturedModel | None) -> tuple[pa.T
     model = model or CapturedModel(version="")
     columns = model.columns or _inferred(lines)
     rules = rules_of(columns, model.reading)
-    kept = list(lines)
+    kept = list(lines) if model.columns else [_with_all(line, columns) for line in lines]
     arrays: dict[str, pa.Array] = {}
     for column in columns:
         try:
@@ -246,6 +249,12 @@ def _inferred(lines: Sequence[Line]) -> tuple[Column, ...]:
     return tuple(Column(name=name, type=_kind(kinds)) for name, kinds in values.items())
 
 
+def _with_all(line: Line, columns: Sequence[Column]) -> Line:
+    """Return a line in which inputs that its client left out are missing values."""
+    given = line["inputs"]
+    return {**line, "inputs": {column.name: given.get(column.name) for column in columns}}
+
+
 def _kind(types: set[type]) -> ColumnType:
     found = types - {type(None)}
     narrow: tuple[ColumnType, ...] = ("boolean", "integer", "number")
@@ -258,7 +267,10 @@ def _kind_of(values: Iterable[Any]) -> ColumnType:
 
 def _coerced(values: Sequence[Any], kind: ColumnType) -> list[Any]:
     """Return labels for an array; what is of another type than the classes is missing."""
-    return [value if type(value) in _PLAIN[kind] else None for value in values]
+    plain = [value if type(value) in _PLAIN[kind] else None for value in values]
+    if kind != "integer":
+        return plain
+    return [None if value is None or abs(value) > _LARGEST else value for value in plain]
 
 
 def _scores(line: Line, model: CapturedModel) -> list[float] | None:

@@ -24,6 +24,7 @@ from penstock.records.baseline import Baseline, GroupColumn
 from penstock.records.estimate import Estimate
 from penstock.records.figures import DueLabels, Performance
 from penstock.records.monitoring import Known
+from penstock.reports.words import percent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,9 @@ def window_performance(
     answered.keep(number, keys=keys_of(rows), scores=scores, times=times, codes=codes)
     guess = _estimate(scores, baseline, metric, concept)
     kpi = Kpi.of(known)
-    found, losses, notes = _labelled(labels, baseline, metric, answered, kpi, columns=bias.columns)
+    found, losses, notes = _labelled(
+        labels, baseline, metric, answered, kpi, number=number, columns=bias.columns
+    )
     if found is not None and losses is not None:
         again = _estimate(found.scores, baseline, metric, concept, to_compare=True)
         if isinstance(again, Estimated) and isinstance(found.measured, Realized):
@@ -95,6 +98,7 @@ def window_performance(
         notes.append(measured.reason)
     reference = known.metrics.get(metric)
     due, missing = _due(answered, now=now, spec=spec)
+    missing += _unscored(table.num_rows - rows.num_rows, of=table.num_rows, spec=spec)
     performance = Performance(
         metric=metric,
         higher_is_better=known.higher_is_better.get(metric, True),
@@ -152,6 +156,16 @@ def _due(
     return DueLabels(since=since, until=until, rows=rows, labelled=known), ()
 
 
+def _unscored(gone: int, *, of: int, spec: MonitoringSpec) -> tuple[str, ...]:
+    """Return that too many rows have no score that is a number, in a sentence."""
+    if gone <= spec.lost * of:
+        return ()
+    return (
+        f"{gone:,} of {of:,} rows have no score that is a number; {percent(spec.lost)} may have "
+        "none. What the model answers to them is not watched.",
+    )
+
+
 def times_of_rows(table: pa.Table) -> Floats:
     """Return when rows were answered, in seconds since 1970."""
     times = table.column("time").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
@@ -180,6 +194,7 @@ def _labelled(
     answered: Answered,
     kpi: Kpi | None,
     *,
+    number: int,
     columns: tuple[tuple[GroupColumn, ...], ...],
 ) -> tuple[_Found | None, Losses | None, list[str]]:
     import pyarrow.compute as pc
@@ -188,13 +203,15 @@ def _labelled(
     labels = labels.filter(pc.is_valid(labels.column("label")))
     if not labels.num_rows:
         return None, None, notes
-    joined = answered.join(keys_of(labels), groups=len(columns))
-    strays = labels.num_rows - len(joined.places)
+    joined = answered.join(number, keys_of(labels), groups=len(columns))
+    strays = labels.num_rows - len(joined.places) - joined.repeated
     if strays:
         notes.append(
             f"{strays:,} of {labels.num_rows:,} labels are of rows that are not known: of another "
             "version, or too old."
         )
+    if joined.repeated:
+        notes.append(f"{joined.repeated:,} labels are of rows that had theirs; they do not count.")
     if not len(joined.places):
         return None, None, notes
     kept = labels.take(joined.places)
@@ -203,6 +220,7 @@ def _labelled(
         measured = realized(joined.scores, truths, baseline=baseline, metric=metric)
     except PenstockError as error:
         return None, None, [*notes, f"The labels cannot be used: {error}"]
+    answered.note(number, joined)
     worth = kpi.of_labelled(joined.scores, truths) if kpi else None
     losses = None
     # Labels of many hours may come at once, and in any order: their rows' times define blocks.
@@ -224,7 +242,7 @@ def _labelled(
 
 
 def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:
-    """Return the rows that have a score, and their scores."""
+    """Return the rows whose score, or each of whose scores, is a number; and the scores."""
     if baseline.task != "multiclass":
         scores = table.column("score").to_numpy().astype(np.float64)
         there = np.isfinite(scores)
@@ -233,7 +251,10 @@ def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:
     given = table.column("scores").to_pylist()
     there = np.array([one is not None and len(one) == classes for one in given], dtype=bool)
     kept = [one for one, good in zip(given, there, strict=True) if good]
-    return table.filter(there), np.array(kept, dtype=np.float64).reshape(-1, classes)
+    vectors = np.array(kept, dtype=np.float64).reshape(-1, classes)
+    finite = np.isfinite(vectors).all(axis=1)
+    there[there] = finite
+    return table.filter(there), vectors[finite]
 
 
 def _estimate(

@@ -47,26 +47,37 @@ class Pairs:
     Attributes:
         number: Events that wait at most.
         bytes: Bytes of them at most.
+        remembered: Requests that were paired, and are known if they come again, at most.
         seconds: How long one waits at most.
         unpaired: Events that were given up.
+        repeated: Events of a request that was paired already.
     """
 
     number: int = 10_000
     bytes: int = 64 << 20
+    remembered: int = 100_000
     seconds: float = 300.0
     unpaired: int = 0
+    repeated: int = 0
+    _paired: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _waiting: OrderedDict[str, tuple[Event, float]] = field(default_factory=OrderedDict)
     _size: int = 0
 
     def add(self, event: Event) -> tuple[Event, Event] | None:
         """Return request and response once both have come."""
+        if event.id in self._paired:
+            # Who sends at least once sends some twice.
+            self.repeated += 1
+            return None
         waiting = self._waiting.get(event.id)
         if waiting is not None and waiting[0].side != event.side:
             self._take(event.id)
+            self._note(event.id)
             pair = {waiting[0].side: waiting[0], event.side: event}
             return pair["request"], pair["response"]
         if waiting is not None:
-            # Sent again: the first of a side counts.
+            # The first of a side counts.
+            self.repeated += 1
             return None
         self._waiting[event.id] = event, time.monotonic()
         self._size += event.size
@@ -88,6 +99,11 @@ class Pairs:
         """Give up everything."""
         self.unpaired += len(self._waiting)
         self._waiting.clear()
+
+    def _note(self, name: str) -> None:
+        self._paired[name] = None
+        if len(self._paired) > self.remembered:
+            self._paired.popitem(last=False)
 
     def _take(self, name: str) -> None:
         event, _ = self._waiting.pop(name)
@@ -134,11 +150,15 @@ def rows_of(request: Event, response: Event, *, version: str, columns: Sequence[
     """
     inputs = _inputs(request.payload, columns)
     labels, vectors = _answers(response.payload)
+    if any(isinstance(label, list | dict) for label in labels):
+        raise RequestError(f"a prediction of the response {request.id} is no single value")
     count = len(next(iter(inputs.values()), ()))
     if count != len(labels):
         raise RequestError(
             f"the request {request.id} holds {count} rows and its response {len(labels)}"
         )
+    if vectors is not None and not (_is_vectors(vectors) and len(vectors) == count):
+        raise RequestError(f"the scores of the response {request.id} are not numbers for each row")
     scores = [max(v) for v in vectors] if vectors else [_number(label) for label in labels]
     return Rows(
         request_id=request.id,

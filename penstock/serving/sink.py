@@ -73,6 +73,9 @@ class Sink:
         self._unpaired = self._counter(
             "penstock_sink_unpaired_events", "Events whose other half did not come in time"
         )
+        self._repeated = self._counter(
+            "penstock_sink_repeated_events", "Events that had come before"
+        )
         written = self._counter("penstock_captured_rows", "Rows written")
         dropped = self._counter("penstock_capture_dropped_rows", "Rows not captured")
         self._capture = Capture(
@@ -125,25 +128,40 @@ class Sink:
     def _take(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
         if request_body.encoding_of(headers):
             body = request_body.decompressed(body, limit=self._limits.body)
-        for event in _events(headers, body):
-            self._events.labels(side=event.side).inc()
-            pair = self._pairs.add(event)
-            if pair is not None:
-                settings = self._settings
-                rows = rows_of(*pair, version=settings.version, columns=settings.columns)
-                self._capture.rows(rows, size=pair[0].size + pair[1].size)
-        self._count_unpaired()
+        # What is good is taken, whatever it comes with.
+        refused = [error for each in _events(headers, body) if (error := self._refusal(each))]
+        self._count()
+        if refused:
+            self._refused.inc(len(refused) - 1)
+            raise refused[0]
 
-    def _count_unpaired(self) -> None:
+    def _refusal(self, event: Event | RequestError) -> RequestError | None:
+        """Take an event; return why it was not taken, None where it was."""
+        if isinstance(event, RequestError):
+            return event
+        self._events.labels(side=event.side).inc()
+        pair = self._pairs.add(event)
+        if pair is None:
+            return None
+        settings = self._settings
+        try:
+            rows = rows_of(*pair, version=settings.version, columns=settings.columns)
+        except RequestError as error:
+            return error
+        self._capture.rows(rows, size=pair[0].size + pair[1].size)
+        return None
+
+    def _count(self) -> None:
         self._unpaired.inc(self._pairs.unpaired)
-        self._pairs.unpaired = 0
+        self._repeated.inc(self._pairs.repeated)
+        self._pairs.unpaired = self._pairs.repeated = 0
 
     def _read(
         self, path: str, headers: Mapping[bytes, bytes]
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         if path == "/metrics":
             self._pairs.expire()
-            self._count_unpaired()
+            self._count()
             accept = headers.get(b"accept", b"").decode("latin-1")
             encoder, content_type = choose_encoder(accept)
             return 200, encoder(self._registry), [(b"content-type", content_type.encode())]
@@ -162,8 +180,11 @@ def run(sink: Sink, *, host: str, port: int) -> None:
         sink.close()
 
 
-def _events(headers: Mapping[bytes, bytes], body: bytes) -> list[Event]:
-    """Return the events in a request: one in binary or structured mode, or a batch of them."""
+def _events(headers: Mapping[bytes, bytes], body: bytes) -> list[Event | RequestError]:
+    """Return the events in a request: one in binary or structured mode, or a batch of them.
+
+    Of a batch, also what is wrong with those that are none.
+    """
     media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     try:
         found = orjson.loads(body)
@@ -172,7 +193,7 @@ def _events(headers: Mapping[bytes, bytes], body: bytes) -> list[Event]:
     if media == _BATCH:
         if not isinstance(found, list):
             raise RequestError(f"a batch must be a list of events, not {kind(found)}")
-        return [_structured(each, len(body) // max(1, len(found))) for each in found]
+        return [_or_why_not(each, len(body) // max(1, len(found))) for each in found]
     if media == STRUCTURED:
         return [_structured(found, len(body))]
     attributes = {
@@ -181,6 +202,13 @@ def _events(headers: Mapping[bytes, bytes], body: bytes) -> list[Event]:
         if name.startswith(_PREFIX)
     }
     return [event_of(attributes, found, size=len(body))]
+
+
+def _or_why_not(event: Any, size: int) -> Event | RequestError:
+    try:
+        return _structured(event, size)
+    except RequestError as error:
+        return error
 
 
 def _structured(event: Any, size: int) -> Event:

@@ -1,4 +1,7 @@
-"""Penstock from Python: the notebook of the documents, predictions, refusals, and what is drawn."""
+"""Penstock from Python: the notebook of the documents, predictions, refusals, and what is drawn.
+
+What its release left is also what the official validators of a passport are given.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ import pytest
 import penstock
 from penstock import tracking
 from penstock.errors import InputError, PenstockError
+from penstock.passport.documents import write_passport
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,6 +162,75 @@ def test_what_was_not_approved_or_was_altered_does_not_answer(
     )
     with pytest.raises(PenstockError, match="registered"):
         penstock.Model("models:/simulated-transactions/1", tracking_uri=store)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("from-python")
+def test_official_validators_take_the_passport_of_its_release(
+    ran: tuple[Path, Any], tmp_path: Path
+) -> None:
+    import mlcroissant
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+    from huggingface_hub import ModelCard
+
+    folder = tmp_path / "passport"
+    store = f"sqlite:///{ran[0] / 'example/.penstock/mlflow.db'}"
+    uri = "models:/simulated-transactions@champion"
+    written = write_passport(uri, tracking_uri=store, folder=folder)
+    bill = (folder / "bom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+    data = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert "amount" in [field.name for field in data.metadata.record_sets[0].fields]
+    card = ModelCard.load(folder / "README.md")
+    values = {one.metric_type: one.metric_value for one in card.data.eval_results}
+    (evaluation,) = ran[0].glob(
+        "example/.penstock/artifacts/*/artifacts/evidence/*/evaluation.json"
+    )
+    measured = json.loads(evaluation.read_text())["scores"][0]["metrics"]
+    assert values == {name: estimate["value"] for name, estimate in measured.items()}
+    for line in (folder / "lineage.ndjson").read_text().splitlines():
+        _lineage_event(json.loads(line))
+    text = (folder / "technical-documentation.md").read_text()
+    assert "40,000 rows, 13 columns" in text
+    assert "Not in the evidence, and for the provider to write." in text
+    assert len(written.files) == 5
+
+
+def _lineage_event(event: dict[str, Any]) -> None:
+    """Build an event by the classes of OpenLineage, which refuse what is not one."""
+    from openlineage.client import event_v2
+    from openlineage.client.facet_v2 import dataset_version_dataset, schema_dataset
+
+    kinds = {
+        "version": dataset_version_dataset.DatasetVersionDatasetFacet,
+        "schema": schema_dataset.SchemaDatasetFacet,
+    }
+
+    def facet(name: str, of: dict[str, Any]) -> Any:
+        values = {key: value for key, value in of.items() if key != "_schemaURL"}
+        made = kinds[name](producer=values.pop("_producer"), **values)
+        assert made._schemaURL == of["_schemaURL"]
+        return made
+
+    def facets(of: dict[str, Any]) -> dict[str, Any]:
+        return {name: facet(name, each) for name, each in of.items()}
+
+    sides = {
+        side: [
+            kind(one["namespace"], one["name"], facets=facets(one["facets"])) for one in event[side]
+        ]
+        for side, kind in (("inputs", event_v2.InputDataset), ("outputs", event_v2.OutputDataset))
+    }
+    made = event_v2.RunEvent(
+        eventType=event_v2.RunState(event["eventType"]),
+        eventTime=event["eventTime"],
+        run=event_v2.Run(**event["run"]),
+        job=event_v2.Job(**event["job"]),
+        producer=event["producer"],
+        **sides,
+    )
+    assert made.schemaURL == event["schemaURL"]
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -71,6 +71,36 @@ def test_what_cannot_be_delivered_is_said_without_the_secret(
     assert json.loads((tmp_path / "a" / "log").read_text()) == {"state": "FAILED", "text": "x"}
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_delivery(status: int) -> None:
+    with served(http.server.HTTPServer(("127.0.0.1", 0), _Leads)) as server:
+        _Leads.status = status
+        address = f"http://127.0.0.1:{server.server_port}/secret"
+        problems = notice.post("x", state="FAILED", webhook=address)
+    assert len(problems) == 1
+    assert f"it responded with {status}, a redirect" in problems[0]
+    assert "secret" not in problems[0]
+
+
+class _Leads(http.server.BaseHTTPRequestHandler):
+    """Sends whoever comes elsewhere, where a GET would be answered too."""
+
+    status = 302
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.send_header("Location", self.path)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 MESSAGE = Message(
     identity="loans-7-drifted",
     event="drifted",
@@ -123,6 +153,16 @@ def test_a_mail_has_the_cause_and_its_own_identity(tmp_path: Path) -> None:
     assert (mail["Subject"], mail["To"]) == ("loans: drifted", "ann@example.org")
     assert mail["Message-ID"] == "<loans-7-drifted@penstock>"
     assert mail.get_content().strip() == MESSAGE.text
+
+
+def test_a_mail_that_one_of_two_does_not_get_is_said(tmp_path: Path) -> None:
+    with mail_server() as server:
+        to = mail_to(server, security="none")
+        both = to.email.model_copy(update={"to": ("ann@example.org", "gone@example.org")})
+        problems = deliver(MESSAGE, to=to.model_copy(update={"email": both}), folder=tmp_path)
+    assert len(server.mails) == 1
+    assert len(problems) == 1
+    assert "it does not take mail for gone@example.org" in problems[0]
 
 
 def certificate(folder: Path) -> Path:

@@ -33,7 +33,10 @@ _AT_ONCE = 1024
 _FOLDER = "answered"
 _KEPT = re.compile(r"[0-9]+-[0-9]+\.npz")
 _NOTED = ".labelled"
-"""Ending of the files that say of which rows labels have come, a bit for each."""
+"""Ending of the files that say in which look the label of each row came; 0: in none."""
+
+_EARLIER = 1
+"""What stands for the look where a release before noted a bit for each row."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,16 @@ class Joined:
         scores: What was predicted for them, in that order, shape (n,) or (n, classes).
         times: When they were answered, in seconds since 1970, shape (n,).
         codes: Of their groups, as they were kept, shape (n, groups); -1: not known.
+        repeated: Labels of rows that had theirs in an earlier look; these count no second time.
+        found: Rows in their files, to be noted once the labels are used.
     """
 
     places: NDArray[np.intp]
     scores: Floats
     times: Floats
     codes: NDArray[np.int64]
+    repeated: int = 0
+    found: tuple[tuple[str, NDArray[np.intp]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,21 +111,22 @@ class Answered:
                 self._storage.remove(_FOLDER, old)
         self._write(name, _Kept(keys, scores, times, small))
 
-    def join(self, keys: Keys, *, groups: int = 0) -> Joined:
-        """Return the labels whose rows are kept, and note that these have come.
+    def join(self, number: int, keys: Keys, *, groups: int = 0) -> Joined:
+        """Return the labels whose rows are kept.
 
-        The first answer of a row counts.
+        The first answer of a row counts, and the first look in which its label came: labels that
+        are sent again, or to another server too, are no new evidence.
 
         Args:
+            number: Of the look: what it noted before it was cut short counts as not noted.
             keys: Of the labels.
             groups: How many codes a row has.
-
-        Raises:
-            ServiceError: If it cannot be noted.
         """
         left = np.arange(len(keys))
         places: list[NDArray[np.intp]] = []
         found: list[_Kept] = []
+        noted: list[tuple[str, NDArray[np.intp]]] = []
+        repeated = 0
         for name in self._names() if len(left) else ():
             if not len(left):
                 break
@@ -132,13 +140,16 @@ class Answered:
             if not hit.any():
                 continue
             rows = order[at[hit]]
-            self._note(name, rows, count=len(kept.keys))
-            places.append(left[hit])
-            found.append(_rows_of(kept, rows, groups=groups))
+            came = self._noted(name, count=len(kept.keys))[rows]
+            new = (came == 0) | (came == number)
+            repeated += int((~new).sum())
+            noted.append((name, rows[new]))
+            places.append(left[hit][new])
+            found.append(_rows_of(kept, rows[new], groups=groups))
             left = left[~hit]
         if not places:
             nothing = np.empty((0, groups), dtype=np.int64)
-            return Joined(np.empty(0, dtype=np.intp), np.empty(0), np.empty(0), nothing)
+            return Joined(np.empty(0, dtype=np.intp), np.empty(0), np.empty(0), nothing, repeated)
         every = np.concatenate(places)
         rising = np.argsort(every, kind="stable")
         return Joined(
@@ -146,7 +157,24 @@ class Answered:
             np.concatenate([one.scores for one in found])[rising],
             np.concatenate([one.times for one in found])[rising],
             np.concatenate([one.codes for one in found])[rising],
+            repeated,
+            tuple(noted),
         )
+
+    def note(self, number: int, joined: Joined) -> None:
+        """Note that the labels of rows have come.
+
+        Args:
+            number: Of the look in which they came.
+            joined: What was found of them.
+
+        Raises:
+            ServiceError: If it cannot be noted.
+        """
+        for name, rows in joined.found:
+            came = self._noted(name, count=_count_of(name))
+            came[rows] = number
+            self._storage.write(_FOLDER, _noted_beside(name), came.astype("<u4").tobytes())
 
     @property
     def rows(self) -> int:
@@ -169,7 +197,7 @@ class Answered:
             oldest = first if oldest is None else min(oldest, first)
             due = (kept.times >= since) & (kept.times < until) & (kept.keys != 0)
             rows += int(due.sum())
-            known += int((due & self._noted(name, count=len(kept.keys))).sum())
+            known += int((due & (self._noted(name, count=len(kept.keys)) > 0)).sum())
         return rows, known, oldest
 
     def erase(self, keys: Keys) -> int:
@@ -247,17 +275,15 @@ class Answered:
         empty = np.empty(0)
         return _Kept(np.empty(0, dtype=np.uint64), empty, empty, np.empty((0, 0), dtype=np.int64))
 
-    def _noted(self, name: str, *, count: int) -> NDArray[np.bool_]:
-        """Return of which rows of a look the labels have come."""
+    def _noted(self, name: str, *, count: int) -> NDArray[np.int64]:
+        """Return in which look the label of each row of a look came; 0: in none."""
         with contextlib.suppress(OSError, ValueError):
-            bits = np.frombuffer(self._storage.read(_FOLDER, _noted_beside(name)), np.uint8)
-            return np.unpackbits(bits, count=count).astype(bool)
-        return np.zeros(count, dtype=bool)
-
-    def _note(self, name: str, rows: NDArray[np.intp], *, count: int) -> None:
-        noted = self._noted(name, count=count)
-        noted[rows] = True
-        self._storage.write(_FOLDER, _noted_beside(name), np.packbits(noted).tobytes())
+            held = self._storage.read(_FOLDER, _noted_beside(name))
+            if len(held) == 4 * count:
+                return np.frombuffer(held, "<u4").astype(np.int64)
+            bits = np.frombuffer(held, np.uint8)
+            return np.unpackbits(bits, count=count).astype(np.int64) * _EARLIER
+        return np.zeros(count, dtype=np.int64)
 
     def _names(self) -> list[str]:
         return [name for name in self._storage.names(_FOLDER) if _KEPT.fullmatch(name)]

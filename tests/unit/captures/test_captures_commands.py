@@ -75,10 +75,10 @@ def test_what_the_monitor_kept_is_erased_too(
     )
     assert cli.main(["captures", "erase", "--request", "gone"]) == 0
     assert "and 2 scores that the monitor kept" in capsys.readouterr().out
-    assert answered.join(keys, groups=1).scores == pytest.approx([0.1, 0.2, 0.3])
+    assert answered.join(1, keys, groups=1).scores == pytest.approx([0.1, 0.2, 0.3])
     assert cli.main(["captures", "erase", "--where", "city=Köln"]) == 0
     assert "and 3 scores that the monitor kept" in capsys.readouterr().out
-    assert not len(answered.join(keys, groups=1).places)
+    assert not len(answered.join(1, keys, groups=1).places)
     (path,) = Path(".penstock/monitor/answered").glob("*.npz")
     with np.load(path) as kept:
         assert not kept["keys"].any()

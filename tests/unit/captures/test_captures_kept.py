@@ -167,6 +167,19 @@ def test_an_export_of_the_rows_since_a_time_and_of_some_requests(tmp_path: Path)
     }
 
 
+def test_a_label_is_of_the_first_answer_to_an_id(tmp_path: Path) -> None:
+    captured = tmp_path / "captured"
+    other = {**{name: [values[0]] for name, values in INPUTS.items()}, "amount": [99.0]}
+    capture_all(captured, rows("a"), rows("a", time=START + 1, inputs=other))
+    label(captured, ("a", 0, "yes"))
+    made = export(captured, output=tmp_path / "out", target="bought")
+    assert (made.rows, made.labelled) == (2, 1)
+    ingest(SourceSpec(uri=str(tmp_path / "out")), output=tmp_path / "dataset")
+    table = read_table(tmp_path / "dataset")
+    truths = zip(table["amount"].to_pylist(), table["bought"].to_pylist(), strict=True)
+    assert dict(truths) == {1.5: "yes", 99.0: None}
+
+
 def test_an_export_of_nothing_or_over_an_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows to export"):
         export(tmp_path / "none", output=tmp_path / "out", target="y")
@@ -218,6 +231,78 @@ def test_rows_are_erased_by_the_value_of_an_input_with_their_labels(tmp_path: Pa
     capture_all(tmp_path, rows("d"))
     with pytest.raises(InputError, match="no captured row has an input 'cty'"):
         erase_where(tmp_path, "cty", "x")
+
+
+def _of_account(number: int) -> Any:
+    return rows(str(number), inputs={"account": [number]})
+
+
+def test_an_erasure_tells_long_numbers_apart(tmp_path: Path) -> None:
+    model = MODEL.model_copy(update={"columns": ()})
+    capture_all(tmp_path, _of_account(2**53), _of_account(2**53 + 1), model=model)
+    assert erase_where(tmp_path, "account", "sNaN").rows == 0
+    assert erase_where(tmp_path, "account", str(2**53 + 1)).rows == 1
+    assert _ids(tmp_path) == [str(2**53)]
+    assert erase_where(tmp_path, "account", f"{2**53}.0").rows == 1
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_a_list_counts_no_erased_row(tmp_path: Path, shipped: bool) -> None:
+    source, spool = tmp_path / "source", tmp_path / "spool"
+    capture_all(spool, rows("a"), rows("b"))
+    erase_request(spool, "a")
+    ship(spool, LocalPlace(source), pod="pod")
+    capture_all(spool, rows("c"), rows("d"))
+    if shipped:
+        ship(spool, LocalPlace(source), pod="pod")
+    erase_request(source, "c")
+    erase_request(spool, "c")
+    assert [one.rows for folder in (source, spool) for one in listed(folder)] == (
+        [2] if shipped else [1, 1]
+    )
+
+
+def _dies_at_removal(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have a process end where it would remove the how manieth file of a store."""
+    remove, calls = LocalPlace.remove, []
+
+    def removing(place: LocalPlace, folder: str, name: str) -> None:
+        calls.append(name)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        remove(place, folder, name)
+
+    monkeypatch.setattr(LocalPlace, "remove", removing)
+
+
+def test_what_a_killed_erasure_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture_all(tmp_path / "spool", rows("secret"), rows("b"))
+    ship(tmp_path / "spool", LocalPlace(tmp_path / "store"), pod="pod")
+    with monkeypatch.context() as patched:
+        _dies_at_removal(patched, 1)
+        with pytest.raises(KeyboardInterrupt):
+            erase_request(tmp_path / "store", "secret")
+    assert "secret" in _everything(tmp_path / "store")
+    erase_request(tmp_path / "store", "secret")
+    assert "secret" not in _everything(tmp_path / "store")
+    assert _ids(tmp_path / "store") == ["b"]
+
+
+def test_what_a_killed_pruning_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture_all(tmp_path / "spool", rows("secret"), rows("b"))
+    ship(tmp_path / "spool", LocalPlace(tmp_path / "store"), pod="pod")
+    later = datetime.fromtimestamp(START, UTC) + timedelta(days=9)
+    with monkeypatch.context() as patched:
+        _dies_at_removal(patched, 2)
+        with pytest.raises(KeyboardInterrupt):
+            retention.prune(tmp_path / "store", days=1, megabytes=0, now=later)
+    retention.prune(tmp_path / "store", days=1, megabytes=0, now=later)
+    assert "secret" not in _everything(tmp_path / "store")
+    assert read_window(tmp_path / "store", after=Cursor()).lost == 2
 
 
 def test_rows_are_erased_from_the_file_that_a_server_writes(tmp_path: Path) -> None:

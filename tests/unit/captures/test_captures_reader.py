@@ -6,7 +6,9 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pyarrow as pa
 import pytest
 from capture_rows import (
@@ -304,3 +306,47 @@ def test_a_row_that_does_not_fit_its_model_is_lost(tmp_path: Path) -> None:
     capture_all(tmp_path, rows("a"), rows("bad", inputs=bad), rows("b"))
     captured = read_window(tmp_path, after=None)
     assert (_ids(captured.table), captured.lost) == (["a", "b"], 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": "high"},
+        {"row": 0.5},
+        {"time": "yesterday"},
+        {"label": {"no": 1}},
+        {"mirrored": None, "inputs": {}},
+    ],
+)
+def test_a_line_with_another_thing_in_a_field_is_lost(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    capture_all(tmp_path, rows("a"), rows("b"))
+    path = next(tmp_path.glob("predictions-*"))
+    first, second = path.read_bytes().splitlines(keepends=True)
+    spoilt = orjson.dumps({**orjson.loads(first), **change}, option=orjson.OPT_APPEND_NEWLINE)
+    path.write_bytes(spoilt + second)
+    captured = read_window(tmp_path, after=None)
+    assert (_ids(captured.table), captured.lost) == (["b"], 1)
+
+
+def test_a_label_with_another_thing_in_a_field_is_none(tmp_path: Path) -> None:
+    label(tmp_path, ("a", 0, "yes"), ("b", 0, "no"))
+    path = next(tmp_path.glob("feedback-*"))
+    first, second = path.read_bytes().splitlines(keepends=True)
+    spoilt = orjson.dumps({**orjson.loads(first), "row": "one"}, option=orjson.OPT_APPEND_NEWLINE)
+    path.write_bytes(spoilt + second)
+    assert _ids(read_labels(tmp_path, after=None)[0]) == ["b"]
+
+
+def test_types_follow_from_all_values_where_no_model_is_known(tmp_path: Path) -> None:
+    model = MODEL.model_copy(update={"columns": (), "task": None, "classes": ()})
+    sent: list[dict[str, list[Any]]] = [{"a": [1]}, {"a": [1.5], "b": ["x"]}, {"a": [None]}]
+    for number, inputs in enumerate(sent):
+        request = rows(str(number), inputs=inputs, labels=[2**number * 2**61])
+        capture_all(tmp_path, request, model=model)
+    captured = read_window(tmp_path, after=None)
+    assert (captured.rows, captured.lost) == (3, 0)
+    assert captured.table["inputs.a"].to_pylist() == [1.0, 1.5, None]
+    assert captured.table["inputs.b"].to_pylist() == [None, "x", None]
+    assert captured.table["label"].to_pylist() == [2**61, 2**62, None]

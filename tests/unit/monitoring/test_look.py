@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from killing import Fault, endings
-from watched_shop import Shop, scores_of, table
+from watched_shop import BEGIN, Shop, scores_of, table
 
 from penstock.errors import IntegrityError
 from penstock.monitoring.evidence import signals_for
@@ -19,6 +19,9 @@ from penstock.notification import NotifySpec
 from penstock.records.estimate import Estimate
 from penstock.records.intervention import Intervention
 from penstock.records.monitoring import Looked, Verdict
+from penstock.serving.capture import Truths
+
+START = BEGIN.timestamp()
 
 
 @pytest.fixture
@@ -80,6 +83,44 @@ def test_a_label_finds_its_row_of_an_earlier_look(shop: Shop) -> None:
     shop.serve(500)
     shop.look()
     assert shop.state.last.performance.labels == 2000
+
+
+def test_labels_that_come_again_are_no_new_evidence(shop: Shop) -> None:
+    shop.serve(labels=True)
+    shop.look()
+    again = [(f"1-{row - row % 50}", row % 50, "yes") for row in range(2000)]
+    for _ in range(3):
+        shop.serve(500)
+        with shop._capture() as capture:
+            capture.truths(Truths(time=START, labels=again), size=10, known=False)
+        assert shop.look().kind == "healthy"
+        assert shop.state.last.performance.labels == 0
+        assert "2,000 labels are of rows that had theirs; they do not count." in (
+            shop.state.last.notes
+        )
+
+
+def test_labels_that_could_not_be_used_may_be_sent_again(shop: Shop) -> None:
+    shop.serve()
+    shop.look()
+    for label, used in (("maybe", 0), ("yes", 50)):
+        shop.serve(500)
+        with shop._capture() as capture:
+            labels = [("1-0", row, label) for row in range(50)]
+            capture.truths(Truths(time=START, labels=labels), size=10)
+        shop.look()
+        assert shop.state.last.performance.labels == used
+
+
+def test_answers_that_are_no_numbers_are_never_healthy(shop: Shop) -> None:
+    shop.serve()
+    assert shop.look().kind == "healthy"
+    shop.serve(500, unscored=0.04)
+    assert shop.look().kind == "healthy"
+    shop.serve(500, unscored=1.0)
+    verdict = shop.look()
+    assert verdict.kind == "blind"
+    assert "500 of 500 rows have no score that is a number" in verdict.blind[0]
 
 
 def test_labels_of_rows_that_are_not_known_are_said(shop: Shop) -> None:

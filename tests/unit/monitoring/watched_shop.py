@@ -168,6 +168,7 @@ class Shop:
         size: int = 50,
         favoured: str = "",
         perfect: bool = False,
+        unscored: float = 0.0,
         **changes: Any,
     ) -> None:
         """Answer rows, spread over the next hour, and have their labels come."""
@@ -193,7 +194,10 @@ class Shop:
                         mirrored=False,
                         replayed=False,
                         inputs={name: values[part] for name, values in columns.items()},
-                        scores=scores[part],
+                        scores=[
+                            None if row < unscored * rows else score
+                            for row, score in enumerate(scores[part], start)
+                        ],
                         labels=["yes" if one >= 0.5 else "no" for one in scores[part]],
                     ),
                     size=10,

@@ -197,26 +197,11 @@ def test_a_trail_that_was_altered_is_found(
     assert words[how] in out
 
 
-def _keypair(folder: Path, name: str) -> tuple[Path, Path]:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    private = ec.generate_private_key(ec.SECP256R1())
-    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
-    paths = folder / f"{name}.pem", folder / f"{name}.pub"
-    paths[0].write_bytes(
-        private.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, none)
-    )
-    public = private.public_key()
-    paths[1].write_bytes(public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
-    return paths
-
-
 def test_signed_evidence_is_checked_with_the_key(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, keypair: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private, public = _keypair(tmp_path, "ours")
-    _, others = _keypair(tmp_path, "theirs")
+    private, public = keypair("ours")
+    _, others = keypair("theirs")
     monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(private))
     registration, _ = registry.registered()
     assert verdicts(registry)["signature"] == "not there"
@@ -229,10 +214,10 @@ def test_signed_evidence_is_checked_with_the_key(
 
 
 def test_a_version_that_is_not_signed_fails_where_a_key_is_given(
-    registry: Registry, tmp_path: Path
+    registry: Registry, keypair: Callable[[str], tuple[Path, Path]]
 ) -> None:
     registry.registered()
-    _, public = _keypair(tmp_path, "ours")
+    _, public = keypair("ours")
     assert wrong(registry, key=public) == {"signature": "missing"}
 
 

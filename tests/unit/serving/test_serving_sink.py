@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from running_process import until
 
 from penstock.captures.reader import read_window
 from penstock.processes.loopback import LOOPBACK
@@ -116,6 +117,34 @@ def test_pairs_become_rows_whatever_their_order_and_form(
     assert _metric(client, "penstock_captured_rows_total") == 4
 
 
+def test_what_is_good_in_a_batch_is_taken_once_however_often_it_comes(
+    sink: tuple[httpx.Client, Path, Any],
+) -> None:
+    client, folder, _ = sink
+    ask = {"instances": [[1.5, 2]]}
+    answer, wrong = {"predictions": [0]}, {"predictions": [0, 1]}
+    halves = [("good", ask, answer), ("bad", ask, wrong), ("late", ask, answer)]
+    events: list[Any] = [
+        {"specversion": "1.0", "id": name, "type": _TYPE + side, "source": "x", "data": data}
+        for name, *both in halves
+        for side, data in zip(("request", "response"), both, strict=True)
+    ]
+    batch = {"content-type": "application/cloudevents-batch+json"}
+    before = _metric(client, "penstock_captured_rows_total")
+    for _ in range(2):
+        refused = client.post("/", json=[7, *events], headers=batch)
+        assert refused.status_code == 400
+        assert "an event must be a JSON object" in refused.json()["error"]
+    until(
+        lambda: _metric(client, "penstock_captured_rows_total") >= before + 2,
+        what="both pairs to be written",
+    )
+    found = read_window(folder, after=None).table["request_id"].to_pylist()
+    assert [name for name in found if name in ("good", "bad", "late")] == ["good", "late"]
+    assert _metric(client, "penstock_sink_repeated_events_total") == 6
+    assert _metric(client, "penstock_captured_rows_total") == before + 2
+
+
 @pytest.mark.parametrize(
     ("payload", "headers", "sentence"),
     [
@@ -187,6 +216,21 @@ def test_waiting_events_are_bounded_in_number_bytes_and_age() -> None:
             {"inputs": [{"name": "a", "shape": [1]}]},
             {"predictions": [1]},
             "has no data in JSON",
+        ),
+        (
+            {"instances": [[1]]},
+            {
+                "outputs": [
+                    {"name": "label", "shape": [1], "data": ["no"]},
+                    {"name": "names", "shape": [1, 2], "data": ["no", "yes"]},
+                ]
+            },
+            "the scores of the response x are not numbers",
+        ),
+        (
+            {"instances": [[1]]},
+            {"predictions": [{"a": 1}], "probabilities": [[0.5, 0.5]]},
+            "a prediction of the response x is no single value",
         ),
     ],
 )

@@ -1,0 +1,1 @@
+"""A version's passport: its evidence in the forms that other tools and authorities read."""

@@ -1,0 +1,163 @@
+"""What the evidence of one version says: the only thing that a passport is made from."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from penstock import tracking
+from penstock.errors import IntegrityError
+from penstock.gate.evaluation import Evaluation
+from penstock.records.approval import Approval
+from penstock.records.base import Record
+from penstock.records.dataset import Dataset, Split
+from penstock.records.decision import Decision
+from penstock.records.evidence import MANIFEST, AuditEntry, Evidence
+from penstock.records.explanation import Explanation
+from penstock.records.model import Model
+from penstock.records.quality import Validation
+from penstock.registry import approvals, audit
+from penstock.registry.card import OWNER, final_card
+from penstock.registry.evidence import fetch_pack
+from penstock.registry.spec import CardSpec
+from penstock.registry.verify import verify
+from penstock.registry.versions import Version, answers
+
+R = TypeVar("R", bound=Record)
+
+UNKNOWN = "Not known: the evidence of this version does not say it."
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a version. What its evidence does not hold is None or empty.
+
+    Attributes:
+        version: The version and its tags.
+        evidence: The manifest of its evidence.
+        model: The model's record.
+        decision: The gate's decision.
+        stated: What its owner says of it.
+        card: The model card in Markdown; empty: the evidence was kept without one.
+        evaluation: What was measured on the holdout.
+        train: Record of the training part.
+        holdout: Record of the holdout.
+        split: How the two were divided.
+        validation: What the expectations found.
+        explanation: Which columns the predictions depend on.
+        given: Approvals and rejections, in the order of the log.
+        log: The entries of the audit log on this version, in their order.
+    """
+
+    version: Version
+    evidence: Evidence
+    model: Model
+    decision: Decision
+    stated: CardSpec
+    card: str
+    evaluation: Evaluation | None
+    train: Dataset | None
+    holdout: Dataset | None
+    split: Split | None
+    validation: Validation | None
+    explanation: Explanation | None
+    given: tuple[Approval, ...]
+    log: tuple[AuditEntry, ...]
+
+    @property
+    def registered(self) -> datetime:
+        """When it was registered, by the clock of who did it: the time that documents have."""
+        return next(entry.time for entry in self.log if entry.event == audit.REGISTERED)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digests that every document names, by what they are of."""
+        return {
+            "evidence": self.evidence.digest(),
+            "model": self.evidence.model,
+            "training part": self.evidence.dataset,
+            "holdout": self.evidence.holdout,
+            "decision": self.evidence.decision,
+        }
+
+    def identifier(self, of: str) -> uuid.UUID:
+        """Return an identifier that is the same whenever a passport of this evidence is made.
+
+        Args:
+            of: What it identifies, among all that this evidence has.
+        """
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"{self.version.uri} {self.evidence.digest()} {of}")
+
+
+def read_facts(uri: str, *, tracking_uri: str) -> Facts:
+    """Return what the evidence of a version says, after every digest of it was computed again.
+
+    Args:
+        uri: `models:/name/3` or `models:/name@alias`.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        InputError: If there is no such version.
+        IntegrityError: If its evidence does not hold, or there is none.
+        ServiceError: If the registry does not answer.
+    """
+    version, checks = verify(uri, tracking_uri=tracking_uri)
+    bad = [f"{check.name} ({check.verdict})" for check in checks if not check.good]
+    if bad:
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        raise IntegrityError(
+            f"its evidence does not hold, so no passport is made of it: "
+            f"{', '.join(bad[:_NAMED])}{more}",
+            where=version.uri,
+            remedy=f"penstock verify {version.uri} lists every check.",
+        )
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        tags = dict(store.get_registered_model(version.name).tags)
+    with TemporaryDirectory() as place:
+        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
+        if pack is None:
+            raise IntegrityError("its evidence is gone since it was verified", where=version.uri)
+        return _facts(version, pack, tags)
+
+
+def _facts(version: Version, pack: Path, tags: dict[str, str]) -> Facts:
+    log = audit.read(tags)
+    card = final_card(pack, version=version, model_tags=tags)
+    owner = pack / OWNER
+    stated = json.loads(owner.read_text(encoding="utf-8")) if owner.exists() else {}
+    return Facts(
+        version=version,
+        evidence=Evidence.read(pack / MANIFEST),
+        model=Model.read(pack / "model.json"),
+        decision=Decision.read(pack / "decision.json"),
+        stated=CardSpec.parse(stated, where=OWNER),
+        card=card.markdown if card else "",
+        evaluation=_record(pack, "evaluation", Evaluation),
+        train=_record(pack, "train", Dataset),
+        holdout=_record(pack, "holdout", Dataset),
+        split=_record(pack, "split", Split),
+        validation=_record(pack, "validation", Validation),
+        explanation=_record(pack, "explanation", Explanation),
+        given=approvals.read(version.tags, log=log),
+        log=log.of(version.uri),
+    )
+
+
+def _record(pack: Path, title: str, kind: type[R]) -> R | None:
+    path = pack / f"{title}.json"
+    return kind.read(path) if path.exists() else None
+
+
+def sentences(items: Iterable[str]) -> str:
+    """Return texts as sentences on one line; empty ones are left out."""
+    kept = (" ".join(item.split()) for item in items)
+    return " ".join(item if item.endswith((".", "!", "?")) else f"{item}." for item in kept if item)
