@@ -151,7 +151,7 @@ def _given(
     """
     truth, predicted = _truth(holdout, parts), holdout.predicted(CANDIDATE)
     if holdout.record.task == "regression":
-        # pandas keeps small integers small in an index, where they then differ from places.
+        # As wide as the places of groups, by which the figures are asked for.
         groups = levels.codes.astype(np.int64)
         return {"y_true": truth, "y_pred": predicted, "sensitive_features": groups}, {}
     width = int(max(truth.max(), predicted.max())) + 1
