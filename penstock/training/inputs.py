@@ -375,7 +375,8 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
             )
         # One text of Python's for each label, not for each row.
         encoded = column.dictionary_encode().combine_chunks()
-        return np.array(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()]
+        labels = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
+        return np.asarray(labels[encoded.indices.to_numpy()])
     values: np.ndarray = column.to_numpy()
     return _whole(values, target) if described.type == "number" else values
 
