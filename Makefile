@@ -34,7 +34,7 @@ stop: ## End what `make run` left serving
 	$(BIN)/penstock stop example/project.yaml
 
 # Waiting OpenMP threads would spin, on a machine where two tests run beside each other.
-TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
 	$(TESTS) -m "not long and not exhaustive"
@@ -67,7 +67,7 @@ endef
 
 test-oldest-units: setup | build
 	$(call oldest,dev,$(OLDEST))
-	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
+	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup --no-loadscope-reorder -m "not slow and not long and not exhaustive" tests/unit
 
 test-oldest-example: setup | build
 	$(call oldest,laptop,$(OLDEST)-laptop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,24 @@ def add_captures_commands(commands: argparse._SubParsersAction[argparse.Argument
     )
     export.set_defaults(command=_export)
 
+    labels = actions.add_parser(
+        "labels", help="give captured rows their true labels", description=_labels.__doc__
+    )
+    labels.add_argument("table", metavar="TABLE", help="file, folder, glob or URL")
+    labels.add_argument(
+        "--id", default="request_id", metavar="COLUMN", help="column of the ids (%(default)s)"
+    )
+    labels.add_argument(
+        "--label", default="", metavar="COLUMN", help="column of the labels (the project's target)"
+    )
+    labels.add_argument(
+        "--row",
+        default="",
+        metavar="COLUMN",
+        help="column of a row's index in its request, where requests have several",
+    )
+    labels.set_defaults(command=_labels)
+
     erase = actions.add_parser("erase", help="erase rows and labels", description=_erase.__doc__)
     erase.add_argument("--request", metavar="ID", help="those of this request")
     erase.add_argument(
@@ -58,7 +77,7 @@ def add_captures_commands(commands: argparse._SubParsersAction[argparse.Argument
         "--columns", default="", metavar="A,B", help="names of inputs that are sent without names"
     )
     sink.set_defaults(command=_sink)
-    for action in (listing, export, erase, prune, sink):
+    for action in (listing, export, labels, erase, prune, sink):
         add_project_argument(action)
         action.add_argument(
             "--at", default="", metavar="ADDRESS", help="the captures of this folder or address"
@@ -104,6 +123,30 @@ def _export(options: argparse.Namespace) -> int:
         f"Wrote {options.output}: {made.rows:,} rows, {made.labelled:,} of them with the true "
         f"label. {made.lost:,} rows were lost while they were captured, {made.erased:,} erased."
     )
+    return 0
+
+
+def _labels(options: argparse.Namespace) -> int:
+    """Give captured rows of batches, and shipped ones of servers, their true labels.
+
+    The labels are written beside the rows, each once, and the monitor reads them at its next look.
+    """
+    from penstock.captures.labels import LabelColumns, label_rows
+    from penstock.data.spec import SourceSpec
+
+    found = locate(options.project)
+    columns = LabelColumns(
+        request=options.id, label=options.label or found.project.target, row=options.row
+    )
+    done = label_rows(_source(options, found), SourceSpec(uri=options.table), columns)
+    print(f"Wrote {done.written:,} labels.")
+    for count, what in (
+        (done.before, "were there already"),
+        (done.unknown, "are of no row that was captured there"),
+        (done.missing, "rows of the table have no label yet"),
+    ):
+        if count:
+            print(f"  {count:,} {what}")
     return 0
 
 
@@ -199,19 +242,36 @@ def _sink(options: argparse.Namespace) -> int:
     settings = found.project.deployment.captures
     home = found.home / "serving" / found.project.name / "captures" / "sink"
     folder = Path(options.at) if options.at else home
-    sink = Sink(
-        folder,
-        settings=SinkSettings(
-            service=found.project.name,
-            version=options.model_version,
-            columns=[name.strip() for name in options.columns.split(",") if name.strip()],
-            sample=settings.sample,
-        ),
-        bounds=Bounds.of(megabytes=settings.megabytes, days=settings.days),
-    )
-    print(f"Taking events at http://{options.host}:{options.port} into {folder}.", flush=True)
-    run(sink, host=options.host, port=options.port)
+    with contextlib.closing(_listener(options.host, options.port)) as listener:
+        sink = Sink(
+            folder,
+            settings=SinkSettings(
+                service=found.project.name,
+                version=options.model_version,
+                columns=[name.strip() for name in options.columns.split(",") if name.strip()],
+                sample=settings.sample,
+            ),
+            bounds=Bounds.of(megabytes=settings.megabytes, days=settings.days),
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Taking events at http://{shown}:{port} into {folder}.", flush=True)
+        run(sink, host=host, port=port, listener=listener)
     return 0
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there, before anything is promised."""
+    from penstock.triggers.process import listener_at
+
+    try:
+        return listener_at(host, port)
+    except OSError as error:
+        raise UsageError(
+            f"{host}:{port} cannot be taken: {error.strerror}",
+            where="--port",
+            remedy="Name another port below 65536, or 0 for a free one.",
+        ) from error
 
 
 def _source(options: argparse.Namespace, found: Located | None = None) -> str | Path:
@@ -221,4 +281,6 @@ def _source(options: argparse.Namespace, found: Located | None = None) -> str | 
 
     found = found or locate(options.project)
     project = found.project
+    if project.monitoring.source == "batch":
+        return found.beside(project.monitoring.captures)
     return captures_of(project.deployment, service=project.name, home=found.home)

@@ -91,6 +91,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return USAGE if isinstance(error, UsageError) else EXIT_CODES["failed"]
+    except MemoryError:
+        print(
+            "penstock: there is no memory left for this. Give it more, or fewer rows at a time: "
+            "docs/limits.md says what each step holds.",
+            file=sys.stderr,
+        )
+        return EXIT_CODES["failed"]
     except KeyboardInterrupt:
         print("penstock: interrupted", file=sys.stderr)
         return INTERRUPTED

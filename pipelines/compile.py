@@ -22,7 +22,8 @@ from penstock.pipelines.secret_fields import SCORING, refuse_clear, steps_watchi
 from penstock.project import Project
 
 _DIGITS = 12
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads what was compiled in a tenth of the time that `yaml.safe_load` takes."""
 _HEAD = """\
 # The {kind} pipeline of {name} for Kubeflow Pipelines, compiled by Penstock {version}.
 # root.inputDefinitions has its parameters, with the project's values as defaults.
@@ -209,7 +210,7 @@ def version_name(name: str, compiled: str) -> str:
     Returns:
         The pipeline's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
     """
-    return _version_name(name, yaml.load_all(compiled, Loader=_LOADER))
+    return _version_name(name, yaml.load_all(compiled, Loader=LOADER))
 
 
 def _version_name(name: str, documents: Iterable[Any]) -> str:

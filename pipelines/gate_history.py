@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
-from penstock.errors import PenstockError, UsageError
+from penstock.errors import InputError, PenstockError, UsageError
 from penstock.pipelines.judging import REGISTERED
 from penstock.pipelines.located import FILE, Located, locate, store_of
 from penstock.pipelines.outcomes import EXIT_CODES
@@ -33,6 +33,12 @@ def judge_history(options: argparse.Namespace, *, policy: Policy, located: Locat
 
     project = _project(options, located)
     past, unread = _decisions(options, project, policy=policy)
+    if not past and not unread:
+        raise InputError(
+            f"no decision on {_whose(options, project)} is known, so that nothing was judged",
+            where="--against-history",
+            remedy="Correct the name or the store; what has decided nothing has no history.",
+        )
     judged = [judge_again(one, policy=policy) for one in past]
     replayed = {one.name: replays(one) for one in past}
     if options.json:
@@ -41,6 +47,10 @@ def judge_history(options: argparse.Namespace, *, policy: Policy, located: Locat
         print(line)
     stays = all(one.after == one.before for one in judged) and not unread
     return EXIT_CODES["released" if stays else "refused"]
+
+
+def _whose(options: argparse.Namespace, project: Located | None) -> str:
+    return options.model or (project.project.name if project else "")
 
 
 def _project(options: argparse.Namespace, located: Located | None) -> Located | None:
@@ -80,24 +90,33 @@ def _refused_here(
     from penstock.gate.history import PastDecision
     from penstock.records.decision import Decision
     from penstock.records.operations import Operations
-    from penstock.registry.past_decisions import Unread
+    from penstock.registry.past_decisions import Unread, require_grounds
 
     for run in sorted((home / "runs").glob("*/"), reverse=True):
         found = Outputs(run / "kfp")
         try:
             decision = found.record(Decision, "decide", "decision")
+            if decision is None or decision.approved:
+                continue
+            places = {
+                "evaluation": found.path("evaluate", "evaluation"),
+                "operations": found.path("probe-serving", "operations"),
+            }
+            require_grounds(
+                decision, {kind: path or run for kind, path in places.items()}, where=str(run)
+            )
             evaluation = found.record(Evaluation, "evaluate", "evaluation")
             operations = found.record(Operations, "probe-serving", "operations")
         except PenstockError as error:
             unread.append(Unread(f"run {run.name}", str(error)))
             continue
-        if decision is not None and evaluation is not None and not decision.approved:
+        if evaluation is not None:
             yield PastDecision(
                 name=f"run {run.name}",
                 decision=decision,
                 evaluation=evaluation,
                 policy=_policy_of(run, decision.policy) or policies.get(decision.policy),
-                operations=operations,
+                operations=operations if decision.operations else None,
             )
 
 

@@ -45,6 +45,12 @@ class Located:
         """Where it keeps runs, tracking store and serving state on this machine."""
         return home_of(self.folder)
 
+    def beside(self, address: str) -> str:
+        """Return an address, of which a relative path begins beside the project file."""
+        from penstock.data.sources.addresses import is_local, local_path
+
+        return str(self.folder / local_path(address)) if is_local(address) else address
+
     @property
     def tracking_uri(self) -> str:
         """Its MLflow store: its own, else MLFLOW_TRACKING_URI, else the SQLite file of its home."""

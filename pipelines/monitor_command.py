@@ -222,7 +222,7 @@ def monitor_of(
             watched_batch,
             found.home,
             project.name,
-            captures=_beside(found, spec.captures),
+            captures=found.beside(spec.captures),
             known_of=known_of,
             tracking_uri=lambda: found.registry,
             require=require,
@@ -249,13 +249,6 @@ def monitor_of(
         # What was begun is gone on with, whatever the project says by now.
         interventions=Interventions(spec, executor),
     )
-
-
-def _beside(found: Located, captures: str) -> str:
-    """Return where captures are, a relative path beside the project file."""
-    from penstock.data.sources.addresses import is_local, local_path
-
-    return str(found.folder / local_path(captures)) if is_local(captures) else captures
 
 
 def cluster_monitor(found: Located, spec: MonitoringSpec) -> ClusterMonitor:

@@ -46,6 +46,14 @@ def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "PostgreSQL",
     )
     add("--form", choices=("parquet", "csv"), default="parquet", help="of a folder (%(default)s)")
+    add(
+        "--partition-by",
+        action="append",
+        default=[],
+        metavar="COLUMN,...",
+        help="columns whose values name folders, COLUMN=VALUE/, in a folder or a store: of those "
+        "that are kept, or prediction",
+    )
     add("--table", default="scores", help="of a database (%(default)s)")
     add("--run", default="", help="names the run; a database needs it, to append nothing twice")
     add(
@@ -54,6 +62,11 @@ def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         default=[],
         metavar="COLUMN,...",
         help="columns of the source to write before the predictions",
+    )
+    add(
+        "--request-ids",
+        action="store_true",
+        help="write the column request_id, by which labels find captured rows",
     )
     add(
         "--on-error",
@@ -178,7 +191,9 @@ def _score(options: argparse.Namespace) -> int:
             form=options.form,
             table=options.table,
             run=options.run,
-            keep=tuple(part for row in csv.reader(options.keep) for part in row),
+            partition_by=_columns(options.partition_by),
+            keep=_columns(options.keep),
+            request_ids=options.request_ids,
             on_error=options.on_error,
             unseen=options.unseen,
             explain=options.explain,
@@ -192,6 +207,10 @@ def _score(options: argparse.Namespace) -> int:
     )
     print("\n".join(lines_of(scores)))
     return 0
+
+
+def _columns(given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for row in csv.reader(given) for name in row)
 
 
 def source_of(options: argparse.Namespace) -> Any:

@@ -22,6 +22,7 @@ import yaml
 
 from penstock.errors import PenstockError, ServiceError, UsageError
 from penstock.pipelines.compile import (
+    LOADER,
     compile_monitor,
     compile_release,
     compile_score,
@@ -75,7 +76,7 @@ def package(project: Project, *, parameters: Iterable[str] = (), folder: Path = 
         compiled = Path(scratch) / "release.yaml"
         compile_release(project, output=compiled, folder=folder)
         text = compiled.read_text(encoding="utf-8")
-    spec = next(yaml.safe_load_all(text))
+    spec = next(yaml.load_all(text, Loader=LOADER))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     changed = given(parameters, inputs=inputs)
     refuse_clear(changed, where="--parameter")
@@ -120,7 +121,7 @@ def _package(
         compiled = Path(scratch) / "pipeline.yaml"
         compiled_by(project, output=compiled)
         text = compiled.read_text(encoding="utf-8")
-    spec = next(yaml.safe_load_all(text))
+    spec = next(yaml.load_all(text, Loader=LOADER))
     arguments = given(parameters, inputs=spec["root"]["inputDefinitions"]["parameters"])
     refuse_clear(arguments, where="--parameter")
     _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)

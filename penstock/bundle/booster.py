@@ -11,11 +11,12 @@ from penstock.errors import InputError
 FOLDER, FEATURES = "booster", "features.json"
 
 
-def of(folder: Path, *, where: str) -> tuple[str, bytes, dict[str, Any]]:
+def of(folder: Path, *, digest: str, where: str) -> tuple[str, bytes, dict[str, Any]]:
     """Return a model's booster: file name, content, and what is known of its input and output.
 
     Args:
         folder: The model's folder.
+        digest: Which it must have: code of the project's own is run for its features.
         where: The version, for errors.
 
     Raises:
@@ -26,7 +27,7 @@ def of(folder: Path, *, where: str) -> tuple[str, bytes, dict[str, Any]]:
     kept = sorted((folder / FOLDER).iterdir()) if (folder / FOLDER).is_dir() else []
     if len(kept) != 1:
         raise _none(where)
-    loaded = model.load(folder)
+    loaded = model.load(folder, expected_digest=digest)
     transformer, estimator = (step for _, step in model.scoring_part(loaded.pipeline).steps)
     if not isinstance(estimator, BoostedTrees):
         raise _none(where)

@@ -96,7 +96,9 @@ def _write_triton(fetched: Fetched, made: Path) -> None:
 
 
 def _write_booster(fetched: Fetched, made: Path) -> None:
-    name, content, features = booster.of(fetched.folder, where=fetched.version.uri)
+    name, content, features = booster.of(
+        fetched.folder, digest=fetched.version.model, where=fetched.version.uri
+    )
     (made / name).write_bytes(content)
     known = {"model": fetched.version.uri, "digest": fetched.version.model, **features}
     files.write_text(made / booster.FEATURES, _readable(known))

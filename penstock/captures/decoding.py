@@ -6,7 +6,7 @@ most clients send them. Where one is not, or a line is torn, the block is read l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,13 @@ def label_lines(blocks: Sequence[bytes]) -> list[dict[str, Any]]:
     """Return the labels in blocks of lines, as they were written."""
     counted = Counted()
     return [line for block in blocks for line in _lines(block, _LABEL, counted)]
+
+
+def answered_keys(block: bytes) -> Iterator[tuple[str, int]]:
+    """Yield request and row of each row in a block that a user's request brought."""
+    for line in _lines(block, _ROW, Counted()):
+        if not line.get("mirrored") and not line.get("replayed"):
+            yield line["request_id"], line["row"]
 
 
 def _lines(block: bytes, needed: Mapping[str, Holds], counted: Counted) -> list[dict[str, Any]]:

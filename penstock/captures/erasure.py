@@ -17,7 +17,14 @@ from typing import Any
 import orjson
 
 from penstock.captures import ledger
-from penstock.captures.places import LocalPlace, RemotePlace, digest_of, packed, place_at
+from penstock.captures.places import (
+    LocalPlace,
+    RemotePlace,
+    digest_of,
+    packed,
+    place_at,
+    remove_unfinished,
+)
 from penstock.captures.segments import LABELS, Kind, Manifest, SegmentId
 from penstock.captures.stores import Part, Written, remove_replaced, writers
 from penstock.errors import InputError
@@ -62,6 +69,7 @@ def erase_request(source: str | Path, request_id: str) -> Erased:
         Erased(rows=0, labels=0, files=0)
     """
     place = place_at(source)
+    remove_unfinished(place)
     rows, rewritten = _erase(place, _PREDICTIONS, lambda line: line.get("request_id") == request_id)
     labels, more = _erase(place, LABELS, lambda line: line.get("request_id") == request_id)
     return _recorded(place, "a request id", Erased(len(rows), len(labels), rewritten + more))
@@ -95,6 +103,7 @@ def erase_where(
         penstock.errors.InputError: captures: no captured row has an input 'email'.
     """
     place = place_at(source)
+    remove_unfinished(place)
     known = False
 
     def chosen(line: dict[str, Any]) -> bool:

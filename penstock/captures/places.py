@@ -6,6 +6,8 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,12 @@ from penstock.redaction import redact_address
 
 DEPTH = 4
 """Folders below a source in which captures are looked for: service, version, pod."""
+
+
+_UNFINISHED = re.compile(r"\.(predictions|feedback|unmatched|events|ended)-.*\.\d+")
+"""What `LocalPlace.write` names a file until it is whole."""
+
+_UNFINISHED_SECONDS = 3600.0
 
 
 class Place(Protocol):
@@ -161,6 +169,20 @@ class RemotePlace:
                 missing = error
         if missing is not None:
             raise missing
+
+
+def remove_unfinished(place: Place) -> None:
+    """Remove what writes that were killed more than an hour ago left half done: rows, perhaps.
+
+    A store shows nothing that is not whole.
+    """
+    if not isinstance(place, LocalPlace):
+        return
+    for folder, names in place.folders().items():
+        for path in [place.path(folder, name) for name in names if _UNFINISHED.fullmatch(name)]:
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - _UNFINISHED_SECONDS:
+                    path.unlink()
 
 
 def place_at(source: str | Path) -> LocalPlace | RemotePlace:

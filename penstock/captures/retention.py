@@ -10,7 +10,7 @@ from pathlib import Path
 from penstock.captures import ledger, recovery
 from penstock.captures.files import remove
 from penstock.captures.ledger import iso
-from penstock.captures.places import LocalPlace, RemotePlace, place_at
+from penstock.captures.places import LocalPlace, RemotePlace, place_at, remove_unfinished
 from penstock.captures.segments import KINDS, segment_id_of
 from penstock.captures.stores import Part, remove_replaced, writers
 
@@ -52,6 +52,7 @@ def prune(
         Pruned(segments=0, rows=0)
     """
     place = place_at(source)
+    remove_unfinished(place)
     oldest = iso((now or datetime.now(UTC)).astimezone(UTC) - timedelta(days=days)) if days else ""
     segments = rows = 0
     for kind in KINDS:

@@ -199,7 +199,7 @@ def labels_array(values: Sequence[Any], models: Sequence[CapturedModel]) -> pa.A
     """
     import pyarrow as pa
 
-    kinds = {kind for model in models if (kind := _label_kind(model)) is not None}
+    kinds = {kind for model in models if (kind := label_kind(model)) is not None}
     if len(kinds) > 1:
         raise InputError(
             f"the models that answered have labels of several types: {', '.join(sorted(kinds))}",
@@ -210,7 +210,8 @@ def labels_array(values: Sequence[Any], models: Sequence[CapturedModel]) -> pa.A
     return pa.array(_coerced(values, kind), arrow_type(kind))
 
 
-def _label_kind(model: CapturedModel) -> ColumnType | None:
+def label_kind(model: CapturedModel) -> ColumnType | None:
+    """Return the type of a model's labels; None: not known."""
     if model.task == "regression":
         return "number"
     return _kind_of(model.classes) if model.classes else None

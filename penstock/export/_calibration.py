@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import TensorProto
 
 from penstock.export import _links
 from penstock.export._graph import Graph
@@ -25,9 +24,7 @@ def calibrate(graph: Graph, maps: Sequence[Map], value: str) -> str:
     if len(maps) == 1:
         return _mapped(graph, maps[0], value)
     columns = [_mapped(graph, one, graph.columns(value, [at])) for at, one in enumerate(maps)]
-    each = graph.beside(columns)
-    total = graph.node("ReduceSum", each, graph.constant(np.array([1])), keepdims=1)
-    return graph.node("Div", each, total)
+    return _links.shares(graph, graph.beside(columns), classes=len(maps))
 
 
 def _mapped(graph: Graph, one: Map, p: str) -> str:
@@ -40,7 +37,7 @@ def _sigmoid(graph: Graph, one: Map, p: str) -> str:
         ends = [graph.constant(np.float64(end)) for end in (CLIP, 1.0 - CLIP)]
         clipped = graph.node("Clip", p, *ends)
         rest = graph.node("Sub", graph.constant(np.float64(1)), clipped)
-        score = graph.node("Log", graph.node("Div", clipped, rest))
+        score = _links.log(graph, graph.node("Div", clipped, rest))
     scaled = graph.node("Mul", score, graph.constant(one["slope"][None]))
     margins = graph.node("Add", scaled, graph.constant(one["offset"][None]))
     return _links.logistic(graph, margins)
@@ -49,12 +46,10 @@ def _sigmoid(graph: Graph, one: Map, p: str) -> str:
 def _line(graph: Graph, one: Map, p: str) -> str:
     x, y = one["x"], one["y"]
     p = graph.node("Clip", p, graph.constant(x[0]), graph.constant(x[-1]))
-    behind = graph.node("GreaterOrEqual", p, graph.constant(x[1:][None]))
-    count = graph.node("Cast", behind, to=TensorProto.INT64)
-    at = graph.node("ReduceSum", count, graph.constant(np.array([1])), keepdims=1)
+    at = _links.place(graph, p, x[1:])
 
     def of(values: np.ndarray) -> str:
-        return graph.node("Gather", graph.constant(values), at, axis=0)
+        return _links.chosen(graph, values, at)
 
     beyond = graph.node("Sub", p, of(x))
     return graph.node("Add", of(y), graph.node("Mul", beyond, of(slopes(one))))

@@ -15,6 +15,9 @@ from penstock.gate.rules import RULES
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.operations import Operations
 
+GROUNDS = ("evaluation", "policy", "operations")
+"""What a decision names by its digest."""
+
 
 @dataclass(frozen=True)
 class PastDecision:
@@ -99,7 +102,9 @@ def judge_again(past: PastDecision, *, policy: Policy) -> WhatIf:
 def replays(past: PastDecision) -> bool | None:
     """Return whether the policy of a past decision gives the very same decision again.
 
-    All of it is compared but the release of Penstock that decided.
+    Rules, verdict and what it is tied to are compared; not the release of Penstock that decided,
+    nor the digests of what it was decided on: a later release fills in settings that an earlier one
+    did not know. Whoever read the records has compared these.
 
     Returns:
         None: the policy was not kept.
@@ -107,13 +112,13 @@ def replays(past: PastDecision) -> bool | None:
     if past.policy is None:
         return None
     again = decide(
-        past.evaluation,
+        past.evaluation.model_copy(update={"policy": past.policy.digest()}),
         policy=past.policy,
         operations=past.operations if past.decision.operations else None,
         image=past.decision.image,
     )
-    same_release = again.model_copy(update={"code": past.decision.code})
-    return same_release.digest() == past.decision.digest()
+    known = {name: getattr(past.decision, name) for name in ("code", *GROUNDS)}
+    return again.model_copy(update=known).digest() == past.decision.digest()
 
 
 def _again(

@@ -180,7 +180,9 @@ def _parts(node: ast.expr) -> list[ast.expr] | None:
 def _is_plain(value: object) -> bool:
     if isinstance(value, str):
         return True
-    return type(value) in (int, float) and abs(value) < _LARGEST  # type: ignore[arg-type]
+    if type(value) is int or type(value) is float:
+        return abs(value) < _LARGEST
+    return False
 
 
 def _call(name: str, given: list[Any]) -> Any:

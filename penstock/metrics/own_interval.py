@@ -21,6 +21,9 @@ RESAMPLES = 400
 
 SEED = 20
 
+DEFINED = 0.99
+"""Share of the draws on which it must be a number: what is left out would be an end of it."""
+
 
 def interval(name: str, value: float, predictions: Predictions, *, confidence: float) -> Range:
     """Return the percentile interval of one of the project's metrics.
@@ -32,7 +35,7 @@ def interval(name: str, value: float, predictions: Predictions, *, confidence: f
         confidence: Between 0 and 1.
 
     Raises:
-        InputError: If no draw of the rows defines it.
+        InputError: If more than 1% of the draws of the rows do not define it.
     """
     return _percentile(value, _draws(predictions, name), name, confidence=confidence)
 
@@ -50,7 +53,7 @@ def difference_interval(
         confidence: Between 0 and 1.
 
     Raises:
-        InputError: If no draw of the rows defines it.
+        InputError: If more than 1% of the draws of the rows do not define it.
     """
     found = _draws(one, name) - _draws(other, name)
     return _percentile(difference, found, name, confidence=confidence)
@@ -63,11 +66,13 @@ def _draws(predictions: Predictions, name: str) -> Floats:
 
 
 def _percentile(value: float, draws: Floats, name: str, *, confidence: float) -> Range:
-    if not np.isfinite(draws).any():
+    undefined = int((~np.isfinite(draws)).sum())
+    if undefined > (1 - DEFINED) * len(draws):
         raise InputError(
-            f"{name} is no number on any of {len(draws)} draws of the holdout's rows",
+            f"{name} is no finite number on {undefined} of {len(draws)} draws of the holdout's "
+            "rows, so its interval is not known",
             where=DESCRIPTIONS.get(name, name),
-            remedy="Let it return a number where rows are there more than once.",
+            remedy="Let it return a number where some rows are there twice and others not.",
         )
     found = percentile_interval(value, draws, confidence=confidence)
     return found.low, found.high

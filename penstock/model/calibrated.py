@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from penstock.model.links import logistic
+from penstock.model.links import log, logistic, shares
 
 Array = np.ndarray
 
@@ -89,7 +89,7 @@ def calibrated(maps: Sequence[dict[str, Array]], scores: Array) -> Array:
     if scores.ndim == 1:
         return _mapped(maps[0], scores)
     each = np.column_stack([_mapped(one, scores[:, at]) for at, one in enumerate(maps)])
-    return np.asarray(each / each.sum(axis=1, keepdims=True))
+    return shares(each)
 
 
 def uncalibrated(estimator: Any) -> Any:
@@ -108,7 +108,7 @@ def _mapped(one: dict[str, Array], p: Array) -> Array:
         score = p
         if one["log_odds"][0]:
             clipped = np.clip(p, CLIP, 1.0 - CLIP)
-            score = np.log(clipped / (1.0 - clipped))
+            score = log(clipped / (1.0 - clipped))
         return logistic(score * one["slope"] + one["offset"])
     x, y = one["x"], one["y"]
     p = np.clip(p, x[0], x[-1])

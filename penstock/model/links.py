@@ -1,9 +1,10 @@
 """What the margins of boosted trees mean: probabilities, with the same bits wherever they are made.
 
 `exp` of numpy, of SciPy and of ONNX Runtime differ in the last bit, and the last two between a
-value that stands alone and one among others, since they calculate several at once another way. So
-it is made here of operations that IEEE 754 rounds in one way only (+, -, *, /, floor) and a table;
-`penstock.export._links` writes the same operations, in the same order, as nodes of a graph.
+value that stands alone and one among others, since they calculate several at once another way;
+so do logarithms, which calibration takes. So both are made here of operations that IEEE 754 rounds
+in one way only (+, -, *, /, floor) and a table; `penstock.export._links` writes the same
+operations, in the same order, as nodes of a graph.
 """
 
 from __future__ import annotations
@@ -68,6 +69,41 @@ def logistic(margins: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(margins < 0.0, small, 1.0) / (small + 1.0))
 
 
+LARGEST_POWER = 51
+"""`log` takes values from 2**-51 up to 2**51: beyond the odds of 1e-15, where probabilities end."""
+
+BOUNDS = np.ldexp(1.0, np.arange(-LARGEST_POWER, LARGEST_POWER))
+CENTRES = 1.0 + (np.arange(STEPS) + 0.5) / STEPS
+"""Of the equal parts of 1 to 2: a value there is at most 1 / 32 away from one."""
+
+LOGS = np.array([float(Decimal(float(centre)).ln()) for centre in CENTRES])
+LOGS_OF_BOUNDS = np.array([float(_LN2 * n) for n in range(-LARGEST_POWER, LARGEST_POWER)])
+LOG_COEFFICIENTS = tuple(2 / odd for odd in range(9, -1, -2))
+"""Of the odd powers of s in log((1 + s) / (1 - s)): for s of 1 / 64 the rest is below 2**-60."""
+
+
+def log(values: np.ndarray) -> np.ndarray:
+    """Return the natural logarithm of values from 2**-51 to 2**51, float64, within 3e-16 of it.
+
+    Where it is beyond 1 that is a share of itself. A value is a power of 2, times the centre of a
+    part of 1 to 2, times (1 + s) / (1 - s) with a small s.
+
+    Example:
+        >>> log(np.array([1.0, 2.0, 10.0])).round(12).tolist()
+        [0.0, 0.69314718056, 2.302585092994]
+    """
+    power = np.searchsorted(BOUNDS[1:], values, side="right")
+    one_to_two = values * (1.0 / BOUNDS)[power]
+    part = np.floor((one_to_two - 1.0) * STEPS).astype(np.int64)
+    centre = CENTRES[part]
+    s = (one_to_two - centre) / (one_to_two + centre)
+    square = s * s
+    found = np.full_like(s, LOG_COEFFICIENTS[0])
+    for coefficient in LOG_COEFFICIENTS[1:]:
+        found = found * square + coefficient
+    return np.asarray(found * s + LOGS[part] + LOGS_OF_BOUNDS[power])
+
+
 def softmax(margins: np.ndarray) -> np.ndarray:
     """Return e**margin over the sum of those of its row, shape (n, classes).
 
@@ -75,6 +111,15 @@ def softmax(margins: np.ndarray) -> np.ndarray:
         >>> softmax(np.array([[1.0, 1.0, -800.0]])).round(3).tolist()
         [[0.5, 0.5, 0.0]]
     """
-    parts = exp(margins - margins.max(axis=1, keepdims=True))
+    return shares(exp(margins - margins.max(axis=1, keepdims=True)))
+
+
+def shares(parts: np.ndarray) -> np.ndarray:
+    """Return numbers divided by the sum of their row, shape (n, classes).
+
+    Example:
+        >>> shares(np.array([[1.0, 3.0]])).tolist()
+        [[0.25, 0.75]]
+    """
     # One after another: `sum` adds pairs where there are many, with other last digits.
     return np.asarray(parts / np.cumsum(parts, axis=1)[:, -1:])

@@ -18,18 +18,17 @@ def use_metric_of(record: Model) -> None:
     Raises:
         InputError: If the code does not have it.
     """
-    own.forget()
-    if record.code is not None:
-        use_metric(record.code)
+    use_metric(record.code)
 
 
-def use_metric(code: OwnCode) -> None:
-    """Make the metric of adopted code known, if it has one.
+def use_metric(code: OwnCode | None) -> None:
+    """Make the metric of adopted code known, if it has one; those known before are forgotten.
 
     Raises:
         InputError: If the code does not have it, or Penstock has one of the name.
     """
-    if code.metric is None:
+    own.forget()
+    if code is None or code.metric is None:
         return
     reference = Reference.of(code.metric.function)
     own.use(

@@ -8,7 +8,8 @@ The files are held in memory: what was digested is what runs, no bytecode is rea
 and the folder may be gone later.
 
 Inside of the files `import churn` means this code: their builtins have an `__import__` that says so
-(https://docs.python.org/3/reference/import.html).
+(https://docs.python.org/3/reference/import.html). A module that lies about, in the working folder
+for example, is not found by them, also where an import stands in a `try`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from penstock.errors import InputError
+from penstock.own_code.libraries import is_library
 from penstock.own_code.reference import Reference
 from penstock.own_code.sources import Sources
 
@@ -156,6 +158,11 @@ def _importer(own: str, tops: frozenset[str]) -> Any:
     ) -> ModuleType:
         top = name.partition(".")[0]
         if level or top not in tops:
+            if not level and not is_library(top):
+                # It may lie about here, but would not where the model is served.
+                raise ModuleNotFoundError(
+                    f"{name} is of no installed library and not in the project's package", name=name
+                )
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         module = builtins.__import__(f"{own}.{name}", globals, locals, fromlist or (), 0)
         return module if fromlist else sys.modules[f"{own}.{top}"]

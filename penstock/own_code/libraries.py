@@ -11,6 +11,9 @@ from importlib import metadata
 from penstock.errors import InputError, IntegrityError
 from penstock.own_code.sources import Sources
 
+_GIVEN = frozenset(sys.stdlib_module_names) | {"penstock"}
+_KNOWN = set(_GIVEN)
+
 
 def libraries_of(sources: Sources) -> dict[str, str]:
     """Return the distributions that the files import, with their installed versions.
@@ -25,7 +28,7 @@ def libraries_of(sources: Sources) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, content in sources.files.items():
         for top, line in _imported(ast.parse(content)):
-            if top in sources.tops or top == "penstock" or top in sys.stdlib_module_names:
+            if top in sources.tops or top in _GIVEN:
                 continue
             if top not in installed:
                 raise InputError(
@@ -37,6 +40,13 @@ def libraries_of(sources: Sources) -> dict[str, str]:
             distribution = installed[top][0]
             found[distribution] = metadata.version(distribution)
     return dict(sorted(found.items()))
+
+
+def is_library(top: str) -> bool:
+    """Return whether a package is Python's, Penstock, or an installed distribution's."""
+    if top not in _KNOWN:
+        _KNOWN.update(metadata.packages_distributions())
+    return top in _KNOWN
 
 
 def require(libraries: Mapping[str, str], *, where: str) -> None:

@@ -93,6 +93,11 @@ def check_passport(folder: Path, *, key: Path | None = None) -> Passport:
         InputError: If there is no passport, or the key cannot be read.
         IntegrityError: If a file was changed, added or removed, a document does not name a digest
             that it has to, or the signature does not hold.
+
+    Example:
+        >>> check_passport(Path("of-nothing"))
+        Traceback (most recent call last):
+        penstock.errors.InputError: of-nothing/passport.json: the passport record cannot be ...
     """
     passport = Passport.read(folder / FILE_NAME)
     present = {path.name for path in folder.iterdir()} - {FILE_NAME, SIGNATURE}
@@ -124,6 +129,12 @@ def compare_passport(folder: Path, *, uri: str, tracking_uri: str) -> Passport:
         InputError: If there is no passport, or no such version.
         IntegrityError: If the passport or the evidence was changed, or the evidence says more now.
         ServiceError: If the registry does not answer.
+
+    Example:
+        >>> compare_passport(
+        ...     Path("passport"), uri="models:/loans/2", tracking_uri="http://127.0.0.1:5000"
+        ... ).uri  # doctest: +SKIP
+        'models:/loans/2'
     """
     passport = check_passport(folder)
     facts = read_facts(uri, tracking_uri=tracking_uri)

@@ -43,11 +43,15 @@ class Plan(Record):
     source: str = Field(description="Where the rows come from, without credentials")
     settings: dict[str, Any] = Field(description="How the source is read")
     keep: tuple[str, ...] = Field(description="Columns of the source beside the predictions")
+    request_ids: bool = Field(default=False, description="Whether the rows' ids are written too")
     on_error: OnError
     unseen: Literal["accept", "reject"]
     explain: bool
     part_rows: int
     form: str = Field(description="parquet, csv or sql")
+    partition_by: tuple[str, ...] = Field(
+        default=(), description="Columns whose values are folders"
+    )
     table: str = Field(default="", description="Of a database: the table that is appended to")
     capture: str = Field(default="", description="Where rows are captured for the monitor")
     capture_sample: float = 1.0
@@ -70,6 +74,14 @@ class RefusalCount(Value):
     examples: tuple[Refusal, ...] = Field(description="The first ones")
 
 
+class PartFile(Value):
+    """Rows of a part with the same values of the columns that folders are named by."""
+
+    file: str = Field(description="Its path: rows/COLUMN=VALUE/NAME")
+    digest: str
+    rows: int
+
+
 class ScoredPart(Record):
     """One part that is whole: written after its files, so that a torn one is never taken for it."""
 
@@ -83,6 +95,7 @@ class ScoredPart(Record):
     output_sums: tuple[int, int]
     file: str = Field(default="", description="Its file; empty: it holds no scored row, or SQL")
     file_digest: str = ""
+    files: tuple[PartFile, ...] = Field(default=(), description="Of rows in folders, instead of it")
     refused: tuple[RefusalCount, ...] = ()
     refused_file: str = ""
     refused_digest: str = ""
@@ -114,6 +127,9 @@ class Scores(Record):
     explained: bool
     destination: str
     form: str
+    partition_by: tuple[str, ...] = Field(
+        default=(), description="Columns that are folders' names: they are not in the files"
+    )
     output_columns: tuple[Column, ...]
     output_content: str = Field(description="Content digest of the rows that were written")
     parts: tuple[ScoredPart, ...]

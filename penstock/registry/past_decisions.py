@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from penstock import tracking
 from penstock.common import files
 from penstock.errors import IntegrityError, PenstockError
 from penstock.gate.evaluation import Evaluation
-from penstock.gate.history import PastDecision
+from penstock.gate.history import GROUNDS, PastDecision
 from penstock.gate.policy import Policy
 from penstock.records.decision import Decision
 from penstock.records.operations import Operations
@@ -67,11 +68,13 @@ def _read(version: Version, pack: Path | None) -> PastDecision:
     if pack is None:
         raise IntegrityError("no evidence is kept with it")
     decision = Decision.read(pack / "decision.json")
-    _require("decision", version.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
-    for kind in ("evaluation", "policy", "operations"):
-        expected = str(getattr(decision, kind))
-        if expected:
-            _require(kind, expected, _digest(pack / f"{kind}.json"))
+    _require(
+        "decision",
+        version.tags.get(versions.DECISION_DIGEST, ""),
+        decision.digest(),
+        where="evidence",
+    )
+    require_grounds(decision, {kind: pack / f"{kind}.json" for kind in GROUNDS}, where="evidence")
     return PastDecision(
         name=version.uri,
         decision=decision,
@@ -94,11 +97,29 @@ def _digest(path: Path) -> str:
     return files.digest_of_text(files.canonical_json(raw))
 
 
-def _require(kind: str, expected: str, found: str) -> None:
+def require_grounds(decision: Decision, places: Mapping[str, Path], *, where: str) -> None:
+    """Return only if files hold what a decision was made on.
+
+    Args:
+        decision: The decision.
+        places: Files, by which of `GROUNDS` they hold.
+        where: What keeps them, for the error.
+
+    Raises:
+        IntegrityError: If one is absent, or another than the one that the decision names.
+    """
+    for kind, path in places.items():
+        expected = str(getattr(decision, kind))
+        if expected:
+            _require(kind, expected, _digest(path), where=where)
+
+
+def _require(kind: str, expected: str, found: str, *, where: str) -> None:
     if found != expected:
         raise IntegrityError(
             f"the {kind} that was decided on is {expected or 'not named'}, the one that is kept is "
             f"{found or 'not there'}",
-            where="evidence",
-            remedy="See what does not hold with: penstock verify.",
+            where=where,
+            remedy="It was altered or made again since; of a registered version penstock verify "
+            "says what does not hold.",
         )

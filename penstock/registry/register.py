@@ -23,7 +23,7 @@ from penstock.records.export import FOLDER, Export
 from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
-from penstock.registry import audit, binding, versions
+from penstock.registry import audit, binding, logged, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, keep_pack, write_pack
@@ -161,6 +161,7 @@ def _new_version(
     grounds: Grounds,
 ) -> Version:
     """Export the model, keep the evidence in its run, and create the version with its tags."""
+    grounds = _with_carried(model, grounds)
     with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
         tags = tags | _export_tags(folder, exported)
         run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
@@ -175,7 +176,7 @@ def _new_version(
                 holdout=holdout,
                 exported=exported,
                 export_digest=tags.get(versions.EXPORT_DIGEST, ""),
-                grounds=_with_carried(model, grounds),
+                grounds=grounds,
                 trained_by=trained_by,
                 reports=reports,
             )
@@ -183,8 +184,13 @@ def _new_version(
         tags[versions.EVIDENCE_DIGEST] = manifest.digest()
         if trained_by:
             tags[versions.TRAINED_BY] = trained_by
-        _log_metrics(store, run, evaluation)
-        return _create(store, folder, record, name=name, run=run, tags=tags)
+        judged = Dataset.of(holdout) if holdout else None
+        logged.log_datasets(store, run, name=name, training=grounds.train, holdout=judged)
+        with _logged_model(store, folder, record, name=name, run=run, tags=tags) as model_id:
+            logged.log_metrics(
+                store, run, model_id=model_id, evaluation=evaluation, name=name, holdout=judged
+            )
+            return _create(store, name=name, model_id=model_id, run=run, tags=tags)
 
 
 def _record(store: MlflowClient, version: Version, *, by: str) -> None:
@@ -300,15 +306,8 @@ def _run(store: MlflowClient, record: Model, name: str, *, requested_by: str) ->
     return str(run.info.run_id), requested_by
 
 
-def _log_metrics(store: MlflowClient, run: str, evaluation: Evaluation | None) -> None:
-    scores = evaluation.scores_of("candidate") if evaluation else None
-    for metric, estimate in (scores.metrics if scores else {}).items():
-        store.log_metric(run, f"holdout_{metric}", estimate.value)
-        store.log_metric(run, f"holdout_{metric}_low", estimate.low)
-        store.log_metric(run, f"holdout_{metric}_high", estimate.high)
-
-
-def _create(
+@contextlib.contextmanager
+def _logged_model(
     store: MlflowClient,
     model: Path,
     record: Model,
@@ -316,15 +315,9 @@ def _create(
     name: str,
     run: str,
     tags: Mapping[str, str],
-) -> Version:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    logged = store.create_logged_model(
+) -> Iterator[str]:
+    """Yield the id of MLflow's logged model, which is deleted if the block raises."""
+    made = store.create_logged_model(
         store.get_run(run).info.experiment_id,
         name=name,
         source_run_id=run,
@@ -333,20 +326,29 @@ def _create(
         model_type=record.name,
     )
     try:
-        store.log_model_artifacts(logged.model_id, str(model))
-        store.finalize_logged_model(logged.model_id, "READY")
-        created = store.create_model_version(
-            name,
-            source=f"models:/{logged.model_id}",
-            run_id=run,
-            tags=dict(tags),
-            model_id=logged.model_id,
-        )
+        store.log_model_artifacts(made.model_id, str(model))
+        store.finalize_logged_model(made.model_id, "READY")
+        yield str(made.model_id)
     except BaseException:
         # Only tidies up; what went wrong is raised.
         with contextlib.suppress(Exception):
-            store.delete_logged_model(logged.model_id)
+            store.delete_logged_model(made.model_id)
         raise
+
+
+def _create(
+    store: MlflowClient, *, name: str, model_id: str, run: str, tags: Mapping[str, str]
+) -> Version:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    created = store.create_model_version(
+        name, source=f"models:/{model_id}", run_id=run, tags=dict(tags), model_id=model_id
+    )
     return versions.as_version(created)
 
 

@@ -15,7 +15,7 @@ from penstock.scoring.columns import scorer_arrays
 from penstock.scoring.refusals import RefusedRow
 from penstock.scoring.source import Rows
 from penstock.serving.explaining import Explainer
-from penstock.serving.prediction import Scorer, row_scores
+from penstock.serving.prediction import Scorer, row_scores, without_score
 from penstock.serving.request_errors import show
 
 if TYPE_CHECKING:
@@ -161,6 +161,13 @@ class Answerer:
         record = self._record
         arrays = scorer_arrays(batch, record.columns)
         scores = self._scorer.scores_of(arrays)
+        if without_score(scores) is not None:
+            raise InputError(
+                "the model's score of a row is not finite, so that its label would be made up",
+                where=f"{record.name} model of {record.target!r}",
+                remedy="See what the model answers to values beyond all that it has learned from; "
+                "leave such rows out, or train it again.",
+            )
         labels = self._scorer.labels_of(scores)
         made: list[np.ndarray] = [labels]
         if record.task == "multiclass":

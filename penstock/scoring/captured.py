@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from penstock.captures.batch import BatchWriter
 from penstock.captures.ledger import iso
-from penstock.captures.places import digest_of, packed, place_at
-from penstock.captures.segments import CapturedModel, Ended, Manifest, Segment, SegmentId
+from penstock.captures.places import place_at
+from penstock.captures.segments import CapturedModel
 from penstock.records.model import Model
 from penstock.records.scores import Plan, ScoredPart
+from penstock.scoring.request_ids import request_id
 from penstock.serving.capture import sampled
 
 if TYPE_CHECKING:
@@ -41,17 +43,22 @@ class BatchCapture:
     """
 
     def __init__(self, plan: Plan, record: Model) -> None:
-        self._place = place_at(plan.capture)
         self._plan = plan
         self._record = record
         version = plan.version
-        self._model = CapturedModel.of(
-            record, service=version.name, version=str(version.version), digest=version.model
-        )
-        self._folder = f"{version.name}/{version.version}/{BATCH}"
         digest = hashlib.sha256(f"{plan.run}\0{plan.started.isoformat()}".encode()).hexdigest()
         stamp = plan.started.astimezone(UTC).strftime(_STAMP)
-        self._writer = f"{stamp}-0-{digest[:4]}"
+        self._segments = BatchWriter(
+            place_at(plan.capture),
+            f"{version.name}/{version.version}/{BATCH}",
+            f"{stamp}-0-{digest[:4]}",
+            "predictions",
+            CapturedModel.of(
+                record, service=version.name, version=str(version.version), digest=version.model
+            ),
+            pod=BATCH,
+            sample=plan.capture_sample,
+        )
         self._lines: list[bytes] = []
 
     def add(self, answered: Answered, *, labels: list[Any], rows: np.ndarray) -> None:
@@ -69,7 +76,7 @@ class BatchCapture:
         moment = iso(self._plan.started)
         both = zip(rows.tolist(), values, answered.scores.tolist(), labels, strict=True)
         for at, (row, given, score, label) in enumerate(both):
-            request = f"{self._plan.run}-{row}"
+            request = request_id(self._plan.run, row)
             if not sampled(request, share=self._plan.capture_sample):
                 continue
             line = {
@@ -95,44 +102,12 @@ class BatchCapture:
             before: Rows that the parts before it captured.
         """
         lines, self._lines = self._lines, []
-        segment_id = SegmentId(kind="predictions", writer=self._writer, number=number + 1)
-        data = b"".join(lines)
-        file = packed(data)
-        name = f"{segment_id.stem}.jsonl.gz"
-        moment = iso(self._plan.started) if lines else ""
-        segment = Segment(
-            id=segment_id,
-            before=before,
-            rows=len(lines),
-            bytes=len(data),
-            first=moment,
-            last=moment,
-        )
-        manifest = Manifest(
-            segment=segment,
-            file=name,
-            file_digest=digest_of(file),
-            pod=BATCH,
-            sample=self._plan.capture_sample,
-            model=self._model,
-        )
-        self._place.write(self._folder, name, file)
-        self._place.write(self._folder, f"{segment_id.stem}.json", manifest.dumps().encode())
+        self._segments.write(number + 1, lines, before=before, moment=iso(self._plan.started))
         return len(lines)
 
     def finish(self, parts: tuple[ScoredPart, ...]) -> None:
         """Note that nothing more comes of this run."""
-        nothing: dict[Any, int] = {"predictions": 0, "feedback": 0, "unmatched": 0}
-        written = nothing | {"predictions": sum(part.captured for part in parts)}
-        end = Ended(
-            writer=self._writer,
-            pod=BATCH,
-            model=self._model,
-            written=written,
-            dropped=nothing,
-            unwritten=nothing,
-        )
-        self._place.write(self._folder, f"ended-{self._writer}.json", end.dumps().encode())
+        self._segments.finish(sum(part.captured for part in parts))
 
 
 def _json_columns(typed: pa.RecordBatch) -> Mapping[str, list[Any]]:

@@ -120,7 +120,10 @@ class ColumnReader:
         if self.column.type == "datetime" and pa.types.is_timestamp(given.type):
             # Python holds no time before the year 1 or after the year 9999: as text it is refused.
             given = given.cast(pa.string())
-        encoded = given if pa.types.is_dictionary(given.type) else given.dictionary_encode()
+        try:
+            encoded = given if pa.types.is_dictionary(given.type) else given.dictionary_encode()
+        except pa.ArrowNotImplementedError:  # Lists, structs and other types of no table.
+            return self.of_objects(given.to_pylist())
         different = self.of_objects(encoded.dictionary.to_pylist())
         places = encoded.indices
         values = different.values.take(places)

@@ -12,14 +12,15 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of
 from penstock.common.progress import log
 from penstock.errors import InputError, PenstockError
 from penstock.processes.lock import HeldError, held
 from penstock.records.dataset import Column
-from penstock.records.scores import FILE_NAME, Plan, ScoredPart, Scores
+from penstock.records.scores import FILE_NAME, PartFile, Plan, ScoredPart, Scores
+from penstock.scoring.partitions import MOST_FOLDERS, folders_of, require_columns
 from penstock.scoring.refusals import RefusedRow
 
 if TYPE_CHECKING:
@@ -91,10 +92,21 @@ class FolderDestination:
         place: Where.
         form: parquet or csv.
         shown: Its address, for people.
+        partition_by: Columns whose values name folders below `rows/`.
     """
 
-    def __init__(self, place: LocalPlace | RemotePlace, *, form: str, shown: str) -> None:
+    def __init__(
+        self,
+        place: LocalPlace | RemotePlace,
+        *,
+        form: str,
+        shown: str,
+        partition_by: Sequence[str] = (),
+    ) -> None:
         self._place = place
+        self._by = tuple(partition_by)
+        self._folders: set[str] = set()
+        self._ignores_case = False
         self._form = form
         self._shown = shown
         self._lock = contextlib.ExitStack()
@@ -120,7 +132,7 @@ class FolderDestination:
             text = self._place.read(PROGRESS, _PLAN).decode()
             return Plan.loads(text, where=f"{self._shown}/{PROGRESS}/{_PLAN}")
         foreign = [name for name in there if not name.startswith(".")]
-        if foreign or self._place.names(ROWS) or self._place.names(REFUSED):
+        if foreign or self._below(ROWS) or self._below(REFUSED):
             raise InputError(
                 "the destination already holds files",
                 where=self._shown,
@@ -134,13 +146,14 @@ class FolderDestination:
             raise taken_over(self._shown)
         self._place.write(PROGRESS, _PLAN, plan.dumps().encode())
 
-    def prepare(self, columns: Sequence[Column]) -> None:  # noqa: ARG002
+    def prepare(self, columns: Sequence[Column]) -> None:
         """See `Destination`. Files have the columns of their rows.
 
         A folder is locked for as long as this process lives. A store has no locks: there the last
         to come writes its mark, and whoever finds another mark than its own before it notes a part
         has been taken over, and ends.
         """
+        require_columns(self._by, columns)
         if isinstance(self._place, RemotePlace):
             self._place.write(PROGRESS, _MARK, self._token)
             return
@@ -153,6 +166,7 @@ class FolderDestination:
                 where=self._shown,
                 remedy="Wait until it has ended, or name another destination.",
             ) from error
+        self._ignores_case = self._place.path(PROGRESS.upper(), _LOCK).exists()
         # Whoever held it before may have ended meanwhile, with all of it done.
         if FILE_NAME in self._place.names("."):
             self.begun()
@@ -167,17 +181,18 @@ class FolderDestination:
                 log(f"part {len(found)} is not what its note says, and is scored again")
                 break
             found.append(part)
+            self._folders |= {_placed(one.file)[0] for one in part.files}
         return found
 
     def write(self, part: ScoredPart, content: Content) -> ScoredPart:
         """See `Destination`."""
         stem = _stem(part.number)
-        files: dict[str, str] = {}
-        if content.table.num_rows:
-            data = _bytes_of(content.table, self._form)
-            name = f"{stem}.{self._form}"
-            self._place.write(ROWS, name, data)
-            files |= {"file": f"{ROWS}/{name}", "file_digest": digest_of(data)}
+        files: dict[str, Any] = {}
+        if self._by:
+            files |= {"files": self._divided(part, content.table)}
+        elif content.table.num_rows:
+            one = self._file(ROWS, stem, content.table)
+            files |= {"file": one.file, "file_digest": one.digest}
         if content.refused:
             data = b"".join(one.json() + b"\n" for one in content.refused)
             self._place.write(REFUSED, f"{stem}.jsonl", data)
@@ -197,6 +212,45 @@ class FolderDestination:
         """See `Destination`."""
         self._lock.close()
 
+    def _divided(self, part: ScoredPart, table: pa.Table) -> tuple[PartFile, ...]:
+        """Write a part's rows into their folders, one file after another."""
+        folders = {f"{ROWS}/{path}": rows for path, rows in folders_of(table, self._by).items()}
+        there = self._folders | folders.keys()
+        if len(there) > MOST_FOLDERS:
+            raise InputError(
+                f"the first {part.start + part.rows:,} rows have {len(there):,} different values "
+                f"of {', '.join(self._by)}, and {MOST_FOLDERS:,} may be folders",
+                where="--partition-by",
+                remedy="Divide the rows by a column of fewer values, into another destination.",
+            )
+        if self._ignores_case and len({path.casefold() for path in there}) < len(there):
+            raise InputError(
+                f"values of {', '.join(self._by)} differ only in capital letters, and the file "
+                "system has one folder for both",
+                where="--partition-by",
+                remedy="Name a destination in a store, or divide the rows by another column.",
+            )
+        self._folders = there
+        stem, rest = _stem(part.number), table.drop_columns(list(self._by))
+        return tuple(
+            self._file(folder, stem, rest.take(rows)) for folder, rows in sorted(folders.items())
+        )
+
+    def _file(self, folder: str, stem: str, table: pa.Table) -> PartFile:
+        name = f"{stem}.{self._form}"
+        data = _bytes_of(table, self._form)
+        self._place.write(folder, name, data)
+        return PartFile(file=f"{folder}/{name}", digest=digest_of(data), rows=table.num_rows)
+
+    def _below(self, top: str) -> list[tuple[str, str]]:
+        """Return all files in a folder and those below it: folder and name."""
+        folders = {
+            folder: names
+            for folder, names in self._place.folders().items()
+            if folder == top or folder.startswith(f"{top}/")
+        }
+        return [(folder, name) for folder, names in folders.items() for name in names]
+
     def _require_mark(self) -> None:
         if isinstance(self._place, LocalPlace):
             return
@@ -209,8 +263,7 @@ class FolderDestination:
         try:
             part = ScoredPart.loads(self._place.read(PROGRESS, name).decode(), where=name)
             for file, digest in _files_of(part).items():
-                folder, _, leaf = file.partition("/")
-                if digest_of(self._place.read(folder, leaf)) != digest:
+                if digest_of(self._place.read(*_placed(file))) != digest:
                     return None
         except (FileNotFoundError, UnicodeDecodeError, PenstockError):
             return None
@@ -219,10 +272,9 @@ class FolderDestination:
     def _sweep(self, scores: Scores) -> None:
         """Remove what a killed process left in the folders that are read."""
         listed = {file for part in scores.parts for file in _files_of(part)}
-        for folder in (ROWS, REFUSED):
-            for name in self._place.names(folder):
-                if f"{folder}/{name}" not in listed:
-                    self._place.remove(folder, name)
+        for folder, name in [*self._below(ROWS), *self._below(REFUSED)]:
+            if f"{folder}/{name}" not in listed:
+                self._place.remove(folder, name)
 
 
 def taken_over(where: str) -> InputError:
@@ -257,7 +309,14 @@ def _stem(number: int) -> str:
 
 def _files_of(part: ScoredPart) -> Mapping[str, str]:
     named = {part.file: part.file_digest, part.refused_file: part.refused_digest}
+    named |= {one.file: one.digest for one in part.files}
     return {file: digest for file, digest in named.items() if file}
+
+
+def _placed(file: str) -> tuple[str, str]:
+    """Return a file's folder and name."""
+    folder, _, name = file.rpartition("/")
+    return folder, name
 
 
 def _bytes_of(table: pa.Table, form: str) -> bytes:

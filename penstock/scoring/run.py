@@ -23,6 +23,7 @@ from penstock.scoring.captured import BatchCapture
 from penstock.scoring.destination import Content, Destination
 from penstock.scoring.pieces import Answer, Files, Piece, add, answered
 from penstock.scoring.refusals import RefusedRow, Tally
+from penstock.scoring.request_ids import kept_columns, with_ids
 from penstock.scoring.source import Rows, Source
 from penstock.serving.explaining import lacks_background
 
@@ -85,7 +86,7 @@ class Run:
             raise InputError(lacking, where="--explain")
         self._answerer = Answerer(
             loaded.scorer,
-            keep=plan.keep,
+            keep=kept_columns(plan.keep, ids=plan.request_ids),
             levels=loaded.levels,
             explainer=loaded.files.explainer(loaded.scorer),
         )
@@ -167,7 +168,9 @@ class Run:
             start = 0
             while start < rows.count:
                 count = min(rows.count - start, size - at % size)
-                yield rows.slice(start, count)
+                piece = rows.slice(start, count)
+                ids = self._plan.request_ids
+                yield with_ids(piece, run=self._plan.run, before=at) if ids else piece
                 start += count
                 at += count
 
@@ -305,6 +308,7 @@ class Run:
             explained=plan.explain,
             destination=self._where,
             form=plan.form,
+            partition_by=plan.partition_by,
             output_columns=self._columns,
             output_content=_content(self._columns, parts, [part.output_sums for part in parts]),
             parts=tuple(parts),

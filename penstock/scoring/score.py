@@ -19,7 +19,9 @@ from penstock.errors import InputError, IntegrityError
 from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
 from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
+from penstock.scoring.partitions import no_folders
 from penstock.scoring.pieces import Files
+from penstock.scoring.request_ids import kept_columns
 from penstock.scoring.run import Loaded, Run
 from penstock.scoring.source import Source
 from penstock.scoring.spec import PART_ROWS
@@ -37,9 +39,11 @@ class Order:
         data: The source, as `ingest` takes it.
         out: A folder, local or in a store, or a database as a SQLAlchemy URL.
         form: Of the parts in a folder: parquet or csv.
+        partition_by: Columns that are written whose values name folders; a database takes none.
         table: Of a database.
         run: Names this scoring; a database needs it.
         keep: Columns of the source that stand before the predictions.
+        request_ids: Whether the rows' ids are written too, by which labels find them.
         on_error: Whether a row that the server would refuse ends the scoring, or is set aside.
         unseen: What becomes of a category's value that training did not see.
         explain: Whether each row is explained.
@@ -55,9 +59,11 @@ class Order:
     data: SourceSpec
     out: str
     form: str = "parquet"
+    partition_by: tuple[str, ...] = ()
     table: str = "scores"
     run: str = ""
     keep: tuple[str, ...] = ()
+    request_ids: bool = False
     on_error: OnError = "fail"
     unseen: UnseenPolicy = "accept"
     explain: bool = False
@@ -136,7 +142,8 @@ def _is_of(whole: Scores, order: Order) -> bool:
     """Return whether a record is of this run, which asked for the same."""
     source = shown(order.data.uri, where="--data")
     found = (whole.run, whole.version.asked, whole.source, whole.on_error, whole.explained)
-    return found == (order.run, order.model, source, order.on_error, order.explain)
+    asked = (order.run, order.model, source, order.on_error, order.explain)
+    return found == asked and whole.partition_by == order.partition_by
 
 
 @contextlib.contextmanager
@@ -146,12 +153,16 @@ def _destination(order: Order) -> Iterator[Destination]:
         place = place_at(order.out)
         if isinstance(place, LocalPlace):
             _require_folder(place.root)
-        folder = FolderDestination(place, form=order.form, shown=shown_out)
+        folder = FolderDestination(
+            place, form=order.form, shown=shown_out, partition_by=order.partition_by
+        )
         try:
             yield folder
         finally:
             folder.close()
         return
+    if order.partition_by:
+        raise no_folders(where="--partition-by")
     if not order.run:
         raise InputError(
             "a database needs the name of the run, under which rows are appended once",
@@ -210,7 +221,8 @@ def _load(version: Version, folder: Path, order: Order) -> Loaded:
     from penstock.registry import versions
 
     versions.fetch(version.uri, tracking_uri=order.tracking_uri, destination=folder)
-    files = Files(folder, version.model, version.export, keep=order.keep, explain=order.explain)
+    keep = kept_columns(order.keep, ids=order.request_ids)
+    files = Files(folder, version.model, version.export, keep=keep, explain=order.explain)
     scorer = files.scorer()
     levels = scorer.record.levels
     if order.unseen == "reject" and levels is None:
@@ -236,11 +248,13 @@ def _plan(order: Order, *, version: ScoringVersion) -> Plan:
         source=shown(order.data.uri, where="--data"),
         settings=order.data.model_dump(mode="json", exclude={"uri"}, exclude_defaults=True),
         keep=order.keep,
+        request_ids=order.request_ids,
         on_error=order.on_error,
         unseen=order.unseen,
         explain=order.explain,
         part_rows=order.part_rows,
         form="sql" if is_database(order.out) else order.form,
+        partition_by=order.partition_by,
         table=order.table if is_database(order.out) else "",
         capture=order.capture,
         capture_sample=order.capture_sample,

@@ -32,9 +32,18 @@ class ScoringSpec(Spec):
         "folder of its own, or a database as a SQLAlchemy URL (PostgreSQL)",
     )
     form: Literal["parquet", "csv"] = Field(default="parquet", description="Of a folder's parts")
+    partition_by: tuple[str, ...] = Field(
+        default=(),
+        description="Columns whose values name folders, `column=value`: of those that are kept, or "
+        "`prediction`. For a folder, not for a database",
+    )
     table: str = Field(default="scores", min_length=1, description="Of a database")
     keep: tuple[str, ...] = Field(
         default=(), description="Columns of the source to write before the predictions"
+    )
+    request_ids: bool = Field(
+        default=False,
+        description="Write the column `request_id`, by which labels find captured rows",
     )
     on_error: OnError = Field(
         default="fail",

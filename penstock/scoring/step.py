@@ -9,6 +9,7 @@ from typing import Any
 from penstock.captures.claims import reached
 from penstock.errors import InputError
 from penstock.records.scores import Scores
+from penstock.scoring.partitions import no_folders
 from penstock.scoring.score import Order, score
 from penstock.scoring.spec import ScoringSpec
 from penstock.scoring.sql_destination import is_database
@@ -48,9 +49,11 @@ def score_once(
             data=spec.source.model_copy(update={"uri": uri}),
             out=out,
             form=spec.form,
+            partition_by=spec.partition_by,
             table=spec.table,
             run=run,
             keep=spec.keep,
+            request_ids=spec.request_ids,
             on_error=spec.on_error,
             unseen=spec.unseen,
             explain=spec.explain,
@@ -71,8 +74,10 @@ def require_places(spec: ScoringSpec) -> None:
     """Return only if it is said what is scored, and where to.
 
     Raises:
-        InputError: Naming what is not.
+        InputError: Naming what is not, or if a database is to have folders.
     """
+    if spec.partition_by and is_database(spec.destination):
+        raise no_folders(where="scoring.partition_by")
     for field, given in (("source", spec.source), ("destination", spec.destination)):
         if not given:
             raise InputError(

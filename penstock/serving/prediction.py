@@ -71,6 +71,19 @@ def prediction_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> P
     return Prediction(labels=labels.tolist(), probabilities=pairs)
 
 
+def without_score(scores: np.ndarray) -> int | None:
+    """Return the first row whose scores are not all finite; None if there is none.
+
+    Its label would be made up: NaN is below every threshold.
+    """
+    import numpy as np
+
+    finite = np.isfinite(scores)
+    if finite.all():
+        return None
+    return int(np.argmin(finite if finite.ndim == 1 else finite.all(axis=1)))
+
+
 def row_scores(record: Model, scores: np.ndarray) -> np.ndarray:
     """Return one score a row, (n,): P(positive), P(predicted class), or the value."""
     best: np.ndarray = scores.max(axis=1) if record.task == "multiclass" else scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -81,7 +82,9 @@ def kind(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a JSON value as JSON, cut to 80 characters."""
+    """Return a JSON value as JSON, cut to 80 characters; a number that JSON has not as its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     try:
         text = orjson.dumps(value).decode()
     except TypeError:

@@ -14,7 +14,13 @@ from penstock.serving import cloudevents, requests, responses
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
 from penstock.serving.csv_body import csv_columns
 from penstock.serving.explaining import Explainer, lacks_background
-from penstock.serving.prediction import Prediction, Scorer, prediction_of, row_scores
+from penstock.serving.prediction import (
+    Prediction,
+    Scorer,
+    prediction_of,
+    row_scores,
+    without_score,
+)
 from penstock.serving.request_errors import RequestError, parse_object
 
 Protocol = Literal["v1", "v2", "mlflow"]
@@ -170,7 +176,7 @@ class Service:
         batch = self.intake.convert(values, row=row)
         if batch.rows != 1:
             raise RequestError(f"one row is explained at a time; the request holds {batch.rows}")
-        scores = self.scorer.scores_of(batch.arrays)
+        scores = self._scores(batch, row)
         label = self.scorer.labels_of(scores).tolist()[0]
         explainer = Explainer(self.scorer, self.background)
         found = explainer.explain(batch.arrays, label)
@@ -222,7 +228,7 @@ class Service:
 
     def _outcome(self, values: Columns, row: str, form: Form) -> Outcome:
         batch = self.intake.convert(values, row=row)
-        scores = self.scorer.scores_of(batch.arrays)
+        scores = self._scores(batch, row)
         labels = self.scorer.labels_of(scores)
         answer = prediction_of(self.record, labels=labels, scores=scores)
         body, header_length = form(answer)
@@ -235,6 +241,18 @@ class Service:
             vectors=answer.probabilities if self.record.task == "multiclass" else None,
             header_length=header_length,
         )
+
+    def _scores(self, batch: Batch, row: str) -> np.ndarray:
+        """Return the scores of rows.
+
+        Raises:
+            ArithmeticError: If one is not finite: the model has failed on the request.
+        """
+        scores = self.scorer.scores_of(batch.arrays)
+        at = without_score(scores)
+        if at is not None:
+            raise ArithmeticError(f"{row.format(at)}: the model's score is not finite")
+        return scores
 
     def _v1_form(self, answer: Prediction) -> tuple[bytes, None]:
         body = responses.v1_response(

@@ -6,6 +6,7 @@ counted where it cannot follow.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,10 +173,10 @@ class Sink:
         return Counter(name, text, labels, registry=self._registry)
 
 
-def run(sink: Sink, *, host: str, port: int) -> None:
+def run(sink: Sink, *, host: str, port: int, listener: socket.socket | None = None) -> None:
     """Take events until told to stop."""
     try:
-        serve(sink, Limits(), host=host, port=port)
+        serve(sink, Limits(), host=host, port=port, listener=listener)
     finally:
         sink.close()
 

@@ -42,6 +42,9 @@ _BLOCKS = 200
 _NEAR = 1e-5
 """Blocks whose centres are nearer are one: the last digits of a score must not matter."""
 
+_FLAT = 1e-9
+"""Scores that are nearer to one another are one: their last digits give no slope."""
+
 _CONFIDENCE = 0.95
 _BINS = 10
 
@@ -75,7 +78,8 @@ def fit_calibrator(
     """Return the maps for the setting that won, and how far probabilities are off with and without.
 
     The figures after calibration are of maps that were fitted on the other folds; of folds by time,
-    on the earlier ones, so that the first is in neither figure.
+    on the earlier ones, so that the first is in neither figure. Nor is a fold that only folds
+    without a class could judge.
 
     Args:
         validation: The folds.
@@ -84,7 +88,8 @@ def fit_calibrator(
         seed: Of the draws behind the intervals.
 
     Raises:
-        InputError: If there are too few rows, or the scores do not rise with what they are of.
+        InputError: If there are too few rows, the folds hold out none of a class, or the scores do
+            not rise with what they are of.
     """
     if method == "isotonic" and len(best.rows) < LEAST_ROWS:
         raise InputError(
@@ -97,6 +102,7 @@ def fit_calibrator(
     log_odds = best.attempt.family in _OF_MARGINS
     fit = _fit_of(method, log_odds=log_odds)
     truth = problem.truth[best.rows]
+    _require_classes(truth, problem.classes, "no fold holds out")
     maps = _maps(truth, best.predictions, fit)
     before, after = [], []
     folds = np.repeat(
@@ -105,9 +111,14 @@ def fit_calibrator(
     by_time = problem.fold_rule.kind == "time"
     for fold in range(1 if by_time else 0, len(validation.folds)):
         others = folds < fold if by_time else folds != fold
+        if _lacking(truth[others], problem.classes):
+            continue
         other_maps = _maps(truth[others], best.predictions[others], fit)
         before.append(np.flatnonzero(folds == fold))
         after.append(calibrated(other_maps, best.predictions[before[-1]]))
+    if not before:
+        earlier = folds < folds.max() if by_time else folds != folds.max()
+        _require_classes(truth[earlier], problem.classes, "too few folds hold out")
     judged = np.concatenate(before)
     record = Calibration(
         method=method,
@@ -118,6 +129,23 @@ def fit_calibrator(
     )
     positive = problem.classes.index(problem.positive) if problem.positive is not None else None
     return Calibrator(maps, positive, record)
+
+
+def _lacking(truth: np.ndarray, classes: Sequence[Any]) -> list[Any]:
+    """Return the classes of which there is no row."""
+    there = np.bincount(truth.astype(np.int64), minlength=len(classes))
+    return [label for label, rows in zip(classes, there, strict=True) if not rows]
+
+
+def _require_classes(truth: np.ndarray, classes: Sequence[Any], what: str) -> None:
+    lacking = _lacking(truth, classes)
+    if lacking:
+        raise InputError(
+            f"{what} a row of the class {lacking[0]!r}, so that it is not known how far its "
+            "probability is off",
+            where=WHERE,
+            remedy="Cut the folds otherwise, bring more rows of it, or leave calibration at none.",
+        )
 
 
 def _fit_of(
@@ -154,7 +182,9 @@ def sigmoid_map(happened: np.ndarray, p: np.ndarray, *, log_odds: bool) -> Map:
     if log_odds:
         clipped = np.clip(p, CLIP, 1 - CLIP)
         score = np.log(clipped / (1 - clipped))
-    centre, width = float(score.mean()), float(score.std()) or 1.0
+    if np.ptp(score) < _FLAT:
+        raise _flat("sigmoid")
+    centre, width = float(score.mean()), float(score.std())
     z, target = (score - centre) / width, _targets(happened)
 
     def loss(ab: np.ndarray) -> tuple[float, np.ndarray]:

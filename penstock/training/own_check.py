@@ -97,7 +97,7 @@ def _answers(own: OwnEstimator, fitted: Any, x: np.ndarray, problem: Problem) ->
             classes = None
         else:
             values = np.asarray(fitted.predict_proba(x), dtype=np.float64)
-            classes = [label.item() for label in np.asarray(fitted.classes_)]
+            classes = np.asarray(fitted.classes_).tolist()
     expected = (len(x), len(problem.classes)) if problem.classes else (len(x),)
     if values.shape != expected:
         _refuse(

@@ -112,8 +112,8 @@ def train(
         seed=spec.seed,
     )
     code = own_code(problem, spec)
+    use_metric(code)
     if code is not None:
-        use_metric(code)
         # It is known in this process alone.
         each = here
     own = own_estimator(spec, task=problem.task)

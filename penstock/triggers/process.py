@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -35,6 +36,9 @@ def listener_at(host: str, port: int) -> socket.socket:
     Raises:
         OSError: If it cannot.
     """
+    if not 0 <= port < 1 << 16:
+        # The system would take another one: what is left of the number.
+        raise OSError(errno.EINVAL, "there is no such port")
     family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind)
     try:

@@ -12,7 +12,7 @@ import yaml
 from compiled_pipeline import without_retries
 
 from penstock.errors import InputError
-from penstock.pipelines.compile import compile_release, version_name
+from penstock.pipelines.compile import LOADER, compile_release, version_name
 from penstock.project import Project
 
 STEPS = {
@@ -30,7 +30,7 @@ def project(**cluster: Any) -> Project:
 def compiled(folder: Path, **cluster: Any) -> tuple[dict, dict[str, dict]]:
     """Return the pipeline spec, and what each task has of the platform."""
     compile_release(project(**cluster), output=folder / "p.yaml")
-    spec, *platform = yaml.safe_load_all((folder / "p.yaml").read_text())
+    spec, *platform = yaml.load_all((folder / "p.yaml").read_text(), Loader=LOADER)
     if not platform:
         return spec, {}
     executors = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -187,7 +187,7 @@ def test_a_version_is_named_by_its_content(tmp_path: Path) -> None:
     def manifest(**changes: Any) -> dict:
         changed = project().model_copy(update=changes)
         compile_release(changed, output=tmp_path / "k.yaml", kubernetes_manifest=True)
-        return list(yaml.safe_load_all((tmp_path / "k.yaml").read_text()))[1]
+        return list(yaml.load_all((tmp_path / "k.yaml").read_text(), Loader=LOADER))[1]
 
     plain = manifest()["metadata"]["name"]
     assert plain == manifest()["metadata"]["name"]

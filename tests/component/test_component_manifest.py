@@ -11,7 +11,7 @@ import pytest
 import yaml
 from needs import shared
 
-from penstock.pipelines.compile import compile_release
+from penstock.pipelines.compile import LOADER, compile_release
 from penstock.project import Project
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
@@ -39,11 +39,11 @@ def test_both_resources_fit_their_definitions(tmp_path: Path, cluster: dict[str,
     raw = {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}
     project = Project.parse({**raw, "cluster": cluster}, where="test")
     compile_release(project, output=tmp_path / "p.yaml", kubernetes_manifest=True)
-    documents = list(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
+    documents = list(yaml.load_all((tmp_path / "p.yaml").read_text(), Loader=LOADER))
     assert [document["kind"] for document in documents] == ["Pipeline", "PipelineVersion"]
     for document in documents:
         name = f"pipelines.kubeflow.org_{document['kind'].lower()}s.yaml"
-        definition = yaml.safe_load((crds / name).read_text())
+        definition = yaml.load((crds / name).read_text(), Loader=LOADER)
         version = document["apiVersion"].rpartition("/")[2]
         served = next(v for v in definition["spec"]["versions"] if v["name"] == version)
         schema = strict(served["schema"]["openAPIV3Schema"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import yaml
 
+from penstock.pipelines.compile import LOADER
+
 
 def without_retries(compiled: str) -> str:
     """Return a compiled pipeline whose tasks fail at once: kfp waits 15 s before the third try."""
-    documents = list(yaml.safe_load_all(compiled))
+    documents = list(yaml.load_all(compiled, Loader=LOADER))
     spec = documents[0]
     tasks = [
         task

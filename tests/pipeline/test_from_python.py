@@ -64,6 +64,11 @@ def _project(folder: Path) -> penstock.Project:
     return penstock.Project.load(folder / "example/project.yaml")
 
 
+def _training(folder: Path) -> Path:
+    (found,) = folder.glob("example/.penstock/runs/*/kfp/*/split/train")
+    return found
+
+
 def _holdout(folder: Path) -> penstock.Dataset:
     (found,) = folder.glob("example/.penstock/runs/*/kfp/*/split/holdout")
     return penstock.Dataset.open(found)
@@ -192,7 +197,7 @@ def test_official_validators_take_the_passport_of_its_release(
     for line in (folder / "lineage.ndjson").read_text().splitlines():
         _lineage_event(json.loads(line))
     text = (folder / "technical-documentation.md").read_text()
-    assert "40,000 rows, 13 columns" in text
+    assert f"{penstock.Dataset.open(_training(ran[0])).rows:,} rows, 13 columns" in text
     assert "Not in the evidence, and for the provider to write." in text
     assert len(written.files) == 5
 

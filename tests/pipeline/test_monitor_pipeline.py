@@ -16,7 +16,7 @@ from compiled_pipeline import without_retries
 from prometheus_server import small_prometheus
 
 from penstock.errors import InputError
-from penstock.pipelines.compile import compile_monitor
+from penstock.pipelines.compile import LOADER, compile_monitor
 from penstock.project import Project
 from penstock.records.monitoring import Verdict
 
@@ -112,7 +112,7 @@ def test_every_branch_both_ways(site: ClusterShop) -> None:
 
 def compiled(tmp_path: Path, raw: dict[str, Any]) -> list[dict[str, Any]]:
     compile_monitor(Project.parse(raw, where="test"), output=tmp_path / "m.yaml")
-    return list(yaml.safe_load_all((tmp_path / "m.yaml").read_text()))
+    return list(yaml.load_all((tmp_path / "m.yaml").read_text(), Loader=LOADER))
 
 
 PLAIN: dict[str, Any] = {

@@ -8,9 +8,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import every_path
 import pytest
 import yaml
 from own_project import CODE, ring, written
+from test_boosted import plain
 
 from penstock import project
 from penstock.bundle.make import bundle
@@ -74,6 +76,32 @@ def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str]) -> 
     card = next(file.parent.glob(".penstock/runs/*/reports/card.html")).read_text()
     assert tags["penstock.code"] in card
     assert "churn.models:make, churn.features:Centred, churn.metrics:cost" in card
+
+
+def test_server_batch_and_mlflow_give_the_same_bits(shell, released: tuple[Path, str]) -> None:
+    import mlflow.pyfunc
+    import pandas as pd
+
+    file, text = released
+    url = re.search(r"Served at +(\S+)", text)[1]
+    table = ring(200)
+    rows = [
+        dict(zip(table, map(plain, row), strict=True)) for row in zip(*table.values(), strict=True)
+    ]
+    rows = [{name: value for name, value in row.items() if name != "y"} for row in rows]
+    served = every_path.by_server(url, "bells", rows)
+    folder = file.parent / "asked"
+    folder.mkdir()
+    penstock = every_path.command(shell, file)
+    assert every_path.by_batch(penstock, "models:/bells/1", rows, folder=folder) == served
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{file.parent / '.penstock' / 'mlflow.db'}")
+    try:
+        model = mlflow.pyfunc.load_model("models:/bells/1")
+    finally:
+        mlflow.set_tracking_uri(before)
+    answers = model.predict(pd.DataFrame(rows, dtype=object))
+    assert list(answers) == served["predictions"]
 
 
 def test_what_is_compiled_has_the_digest_and_no_source(released: tuple[Path, str]) -> None:

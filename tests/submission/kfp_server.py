@@ -452,7 +452,7 @@ async def _uploaded(request: web.Request) -> dict[str, Any]:
     form = await request.post()
     file = form["uploadfile"]
     assert isinstance(file, web.FileField)
-    documents = list(yaml.safe_load_all(file.file.read()))
+    documents = list(yaml.load_all(file.file.read(), Loader=yaml.CSafeLoader))
     whole = {"pipeline_spec": documents[0]}
     if len(documents) > 1:
         whole["platform_spec"] = documents[1]

@@ -49,6 +49,15 @@ def shares(parts: Sequence[P], workers: int) -> list[Sequence[P]]:
     return [parts[start:end] for start, end in itertools.pairwise(ends)]
 
 
+def out_of_memory(engine: str) -> ServiceError:
+    """Return the error where the work itself found no memory left."""
+    return ServiceError(
+        "a worker ran out of memory",
+        where=f"engine {engine}",
+        remedy="Give the step more, or set fewer `engine.workers`.",
+    )
+
+
 def given_up(engine: str, *, remedy: str = "") -> ServiceError:
     """Return the error where workers died at the same parts again and again."""
     return ServiceError(

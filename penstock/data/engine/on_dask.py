@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from penstock.data.engine.each import ATTEMPTS, Each, given_up, shares
+from penstock.data.engine.each import ATTEMPTS, Each, given_up, out_of_memory, shares
 from penstock.errors import ServiceError
 
 P = TypeVar("P")
@@ -32,6 +32,8 @@ def on_dask(workers: int) -> Iterator[Each]:
                 yield from by(client, work, shares(parts, workers))
             except distributed.KilledWorker as error:
                 raise given_up("dask") from error
+            except MemoryError as error:
+                raise out_of_memory("dask") from error
 
         yield each
 

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
-from penstock.data.engine.each import ATTEMPTS, Each, given_up, shares
+from penstock.data.engine.each import ATTEMPTS, Each, given_up, out_of_memory, shares
 from penstock.errors import ServiceError
 
 P = TypeVar("P")
@@ -41,6 +41,8 @@ def processes(workers: int) -> Iterator[Each]:
                 except BrokenProcessPool:
                     # One that dies takes the work of all others with it.
                     left.append(share)
+                except MemoryError as error:
+                    raise out_of_memory("local") from error
             if not left:
                 return
             pools.remove(pool)

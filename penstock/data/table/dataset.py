@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from penstock.common import files
 from penstock.data.table.disk import disk_errors
+from penstock.data.table.placed import damaged, opened, parquet_file
 from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Assumption, Column, Dataset, Reading
@@ -55,8 +56,9 @@ def read_dataset(folder: Path) -> Dataset:
 
     Raises:
         InputError: If there is no readable record.
-        IntegrityError: If a listed file is absent or has another size or number of rows. (Equal
-            sizes with other content are found only by digesting the rows again, as `split` does.)
+        IntegrityError: If a listed file is absent, is no Parquet, or has another size or number of
+            rows. (Equal sizes with other content are found only by digesting the rows again, as
+            `split` does.)
 
     Example:
         >>> from penstock.data.ingest import ingest
@@ -67,8 +69,6 @@ def read_dataset(folder: Path) -> Dataset:
         >>> read_dataset(Path("cities")).content == written.content
         True
     """
-    import pyarrow.parquet as pq
-
     dataset = Dataset.of(folder)
     for listed in dataset.files:
         path = folder / listed.name
@@ -79,7 +79,7 @@ def read_dataset(folder: Path) -> Dataset:
                 remedy="Ingest the data again.",
             )
         size = path.stat().st_size
-        rows = pq.read_metadata(path).num_rows if size == listed.bytes else -1
+        rows = _rows_in(path) if size == listed.bytes else -1
         if rows != listed.rows:
             found = f"{size:,} bytes" if rows < 0 else f"{rows:,} rows"
             raise IntegrityError(
@@ -175,8 +175,6 @@ def iter_parts(
         IntegrityError: If a file is not there or not as its record says, or cannot be read.
         ServiceError: If the store where it lies cannot be reached, or refuses.
     """
-    from penstock.data.table.placed import opened
-
     schema = _coded(arrow_schema(columns), coded)
     for (place, name, size), some in itertools.groupby(
         parts, key=lambda part: (part.place, part.file, part.size)
@@ -286,6 +284,11 @@ def writing(
         yield writer
 
 
+def _rows_in(path: Path) -> int:
+    with parquet_file(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list[Column]:
     if names is None:
         return list(dataset.columns)
@@ -305,11 +308,9 @@ def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list
 def _batches(
     folder: Path, dataset: Dataset, schema: pa.Schema, rows: int, coded: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
     schema = _coded(schema, coded)
     for listed in dataset.files:
-        with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
+        with parquet_file(folder / listed.name, coded=coded) as file:
             yield from _read(file, str(folder / listed.name), schema, rows, None)
 
 
@@ -332,9 +333,5 @@ def _read(
         except StopIteration:
             return
         except (OSError, ValueError) as error:  # Arrow's own are both.
-            raise IntegrityError(
-                f"the file cannot be read: {str(error).splitlines()[0]:.200}",
-                where=name,
-                remedy="It was damaged after it was written: ingest the data again.",
-            ) from error
+            raise damaged(error, where=name) from error
         yield batch.select(schema.names).cast(schema)

@@ -40,13 +40,11 @@ def opened(
 def _of_disk(
     place: str, name: str, *, size: int, coded: Sequence[str]
 ) -> Iterator[tuple[pq.ParquetFile, str]]:
-    import pyarrow.parquet as pq
-
     path = Path(place, name)
     if not path.is_file():
         raise _missing(name, place)
     _check_size(path.stat().st_size, size, where=str(path))
-    with pq.ParquetFile(path, read_dictionary=list(coded)) as file:
+    with parquet_file(path, coded=coded) as file:
         yield file, str(path)
 
 
@@ -70,10 +68,39 @@ def _of_store(
                 raise _missing(name, redact_address(place)) from error
             stream: Any = stack.enter_context(opened_file)
             _check_size(stream.size, size, where=shown)
-            file = stack.enter_context(
-                pq.ParquetFile(stream, read_dictionary=list(coded), pre_buffer=True)
-            )
+            try:
+                file = pq.ParquetFile(stream, read_dictionary=list(coded), pre_buffer=True)
+            except ValueError as error:
+                raise damaged(error, where=shown) from error
+            stack.enter_context(file)
         yield file, shown
+
+
+def parquet_file(path: Path, *, coded: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a file of this machine.
+
+    Args:
+        path: The file.
+        coded: Columns that are read as a dictionary and indices.
+
+    Raises:
+        IntegrityError: If it is no Parquet, as one whose end a power cut has left empty.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, read_dictionary=list(coded))
+    except (OSError, ValueError) as error:  # Arrow's own are both.
+        raise damaged(error, where=str(path)) from error
+
+
+def damaged(error: Exception, *, where: str) -> IntegrityError:
+    """Return what a file that cannot be read ends with."""
+    return IntegrityError(
+        f"the file cannot be read: {(str(error).splitlines() or ['no reason'])[0]:.200}",
+        where=where,
+        remedy="It was damaged after it was written: ingest the data again.",
+    )
 
 
 def _missing(name: str, where: str) -> IntegrityError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from penstock.data import arrow
 from penstock.data.types.texts import Plan
@@ -51,7 +51,7 @@ def storage_type(arrow: pa.DataType) -> ColumnType | None:
 
     if pa.types.is_dictionary(arrow):
         return storage_type(arrow.value_type)
-    kinds: tuple[tuple[ColumnType, tuple[object, ...]], ...] = (
+    kinds: tuple[tuple[ColumnType, tuple[Callable[[Any], bool], ...]], ...] = (
         ("boolean", (pa.types.is_boolean,)),
         ("integer", (pa.types.is_integer,)),
         ("number", (pa.types.is_floating, pa.types.is_decimal)),
@@ -67,7 +67,7 @@ def storage_type(arrow: pa.DataType) -> ColumnType | None:
         ),
     )
     for kind, tests in kinds:
-        if any(test(arrow) for test in tests):  # type: ignore[operator]
+        if any(test(arrow) for test in tests):
             return kind
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,3 +58,12 @@ class NotEstimated:
     """Why there is no figure, in a sentence."""
 
     reason: str
+
+
+BEYOND = NotEstimated("Values are too large for it: it is beyond all numbers.")
+"""For a figure that overflows, as where one request holds an absurd number."""
+
+
+def is_number(found: Estimated | Realized) -> bool:
+    """Return whether a figure and its interval are numbers."""
+    return all(map(math.isfinite, (found.value, found.low, found.high)))

@@ -20,12 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from penstock.errors import InputError
 from penstock.metrics.descriptions import SCALES, names_for
 from penstock.metrics.losses import losses_by_name
-from penstock.monitoring.estimates.concept import CONFIDENCE, Concept
-from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.concept import CONFIDENCE, Concept, MetricConcept
+from penstock.monitoring.estimates.estimates import (
+    BEYOND,
+    Estimated,
+    NotEstimated,
+    Realized,
+    is_number,
+)
 from penstock.monitoring.estimates.estimators import Found, binary, multiclass, regression
 from penstock.monitoring.estimates.estimators import predicted as predicted
 from penstock.records.baseline import Baseline
@@ -93,18 +100,13 @@ def estimate(
         )
     if len(scores) < LEAST_ROWS:
         return NotEstimated(f"{len(scores):,} rows are too few; {LEAST_ROWS} are needed.")
-    if baseline.task == "regression":
-        missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
-        found: Found | NotEstimated = regression(scores, baseline, metric, missing=missing)
-    elif baseline.task == "binary":
-        found = binary(scores, baseline, metric)
-    else:
-        found = multiclass(scores, baseline, metric)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = _found(scores, baseline, metric, learned, to_compare=to_compare)
     if isinstance(found, NotEstimated):
         return found
     half = learned.reach * float(np.sqrt(found.variance + learned.variance))
     scale = SCALES[metric]
-    return Estimated(
+    estimated = Estimated(
         value=found.value,
         low=max(found.value - half, scale.lowest),
         high=min(found.value + half, scale.highest),
@@ -113,6 +115,18 @@ def estimate(
         error=float(np.sqrt(found.variance)),
         rows=len(scores),
     )
+    return estimated if is_number(estimated) else BEYOND
+
+
+def _found(
+    scores: Floats, baseline: Baseline, metric: str, learned: MetricConcept, *, to_compare: bool
+) -> Found | NotEstimated:
+    if baseline.task == "regression":
+        missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
+        return regression(scores, baseline, metric, missing=missing)
+    if baseline.task == "binary":
+        return binary(scores, baseline, metric)
+    return multiclass(scores, baseline, metric)
 
 
 def realized(
@@ -136,11 +150,17 @@ def realized(
     if not len(scores):
         return NotEstimated("No row has a label.")
     of = predictions_of(scores, labels, baseline=baseline)
-    value = compute(of)[metric]
-    if not np.isfinite(value) or metric in too_few_rows(of):
-        return NotEstimated(f"The {len(scores):,} rows with labels do not define {metric}.")
-    found = estimate_metrics(of, {metric: value}, confidence=CONFIDENCE)[metric].estimate
-    losses = losses_by_name(baseline.task, of.truth, scores, of.predicted)
+    # One absurd label is enough.
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = compute(of)[metric]
+        if not np.isfinite(value) or metric in too_few_rows(of):
+            return NotEstimated(f"The {len(scores):,} rows with labels do not define {metric}.")
+        try:
+            found = estimate_metrics(of, {metric: value}, confidence=CONFIDENCE)[metric].estimate
+        except ValidationError:
+            # A record holds no end of an interval that is beyond all numbers.
+            return BEYOND
+        losses = losses_by_name(baseline.task, of.truth, scores, of.predicted)
     return Realized(found.value, found.low, found.high, len(scores), losses)
 
 

@@ -100,4 +100,5 @@ def rows_since(source: str | Path, since: datetime) -> LabelledRows:
         )
     )
     keys = zip(table["request_id"].to_pylist(), table["row"].to_pylist(), strict=True)
-    return LabelledRows(table, [known.get(key) for key in keys])
+    # Of the first answer to an id.
+    return LabelledRows(table, [known.pop(key, None) for key in keys])

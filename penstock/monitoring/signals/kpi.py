@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from penstock.errors import InputError
 from penstock.metrics.business_value import PER, DecisionValue, values_of
 from penstock.monitoring.estimates.concept import Concept, learn
-from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.estimates import (
+    BEYOND,
+    Estimated,
+    NotEstimated,
+    Realized,
+    is_number,
+)
 from penstock.monitoring.estimates.estimators import expected_value, predicted
 from penstock.monitoring.estimates.performance import LEAST_ROWS, predictions_of
 from penstock.monitoring.signals.definitions import Signal, bounded
@@ -150,9 +156,14 @@ class Kpi:
         except InputError as error:
             return NotEstimated(str(error))
         there = np.isfinite(worth).all(axis=1)
-        found = expected_value(scores[there], self.baseline, worth[there])
-        half = learned.reach * float(np.sqrt(found.variance + learned.variance / PER**2))
-        return Estimated(
+        if there.sum() < LEAST_ROWS:
+            return NotEstimated(
+                f"{there.sum():,} rows whose value is known are too few; {LEAST_ROWS} are needed"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = expected_value(scores[there], self.baseline, worth[there])
+            half = learned.reach * float(np.sqrt(found.variance + learned.variance / PER**2))
+        estimated = Estimated(
             value=PER * found.value,
             low=PER * (found.value - half),
             high=PER * (found.value + half),
@@ -161,6 +172,7 @@ class Kpi:
             error=PER * float(np.sqrt(found.variance)),
             rows=int(there.sum()),
         )
+        return estimated if is_number(estimated) else BEYOND
 
     def _by_class(self, scores: Floats, rows: pa.Table) -> Floats:
         """Return what each row's decision is worth if the true class is each: (n, classes)."""
@@ -227,7 +239,8 @@ def _realized(worth: Floats) -> Realized | None:
     if len(worth) < LEAST_ROWS:
         return None
     mean, half = float(worth.mean()), _NORMAL * float(worth.std(ddof=1)) / len(worth) ** 0.5
-    return Realized(PER * mean, PER * (mean - half), PER * (mean + half), len(worth), {})
+    made = Realized(PER * mean, PER * (mean - half), PER * (mean + half), len(worth), {})
+    return made if is_number(made) else None
 
 
 def _figure(found: Estimated | Realized) -> Estimate:

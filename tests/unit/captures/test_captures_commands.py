@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from penstock.data.spec import SourceSpec
 from penstock.monitoring.store.answered import Answered, keys_of_rows
 from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines import cli
+from penstock.processes.supervisor import hold_port
 
 PROJECT = "{name: shop, target: bought, source: {uri: none.csv}}"
 
@@ -84,6 +86,19 @@ def test_what_the_monitor_kept_is_erased_too(
         assert not kept["keys"].any()
         assert np.isnan(kept["scores"]).all()
         assert (kept["codes"] == -1).all()
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_sink_that_cannot_listen_promises_nothing(
+    capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    with contextlib.closing(hold_port(0)) as held:
+        held.listen()
+        port = str(held.getsockname()[1]) if port == "taken" else port
+        assert cli.main(["captures", "sink", "--port", port]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"127.0.0.1:{port} cannot be taken" in said.err
 
 
 def test_shipped_rows_are_pruned_by_the_settings(

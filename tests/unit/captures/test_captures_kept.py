@@ -290,6 +290,34 @@ def test_what_a_killed_erasure_left_is_removed_by_the_next(
     assert _ids(tmp_path / "store") == ["b"]
 
 
+_WRITES_AND_DIES = """
+import os, signal, sys
+from pathlib import Path
+from penstock.captures.places import LocalPlace
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+LocalPlace(Path(sys.argv[1])).write("shop", "predictions-1.jsonl.gz", b"secret")
+"""
+
+
+@pytest.mark.parametrize("how", ["erased", "pruned"])
+def test_half_a_file_that_a_kill_left_is_removed_in_time(tmp_path: Path, how: str) -> None:
+    command = [sys.executable, "-c", _WRITES_AND_DIES, str(tmp_path)]
+    assert subprocess.run(command).returncode == -9
+    (left,) = (tmp_path / "shop").iterdir()
+
+    def asked() -> None:
+        if how == "erased":
+            erase_request(tmp_path, "other")
+        else:
+            retention.prune(tmp_path, days=1, megabytes=0)
+
+    asked()
+    assert left.exists(), "its writer may still be at it"
+    os.utime(left, (time.time() - 7200,) * 2)
+    asked()
+    assert not left.exists()
+
+
 def test_what_a_killed_pruning_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

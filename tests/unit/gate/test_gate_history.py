@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from penstock.common import files
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.decision import decide
@@ -18,9 +19,11 @@ from penstock.gate.evaluation import Evaluation
 from penstock.gate.history import PastDecision, judge_again, replays
 from penstock.gate.policy import Policy
 from penstock.pipelines.cli import main
+from penstock.pipelines.gate_history import _refused_here
 from penstock.records.decision import Decision
 from penstock.records.operations import Operations
 from penstock.registry.evidence import Grounds
+from penstock.registry.past_decisions import Unread
 from penstock.registry.register import register
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -167,6 +170,39 @@ def test_a_record_of_an_earlier_release_is_replayed_to_the_bit() -> None:
     assert replays(replace(past, decision=altered)) is False
 
 
+def test_a_policy_that_lacks_a_later_setting_is_replayed(past: PastDecision) -> None:
+    assert past.policy is not None
+    raw = {name: value for name, value in past.policy.recorded().items() if name != "approval"}
+    digest = files.digest_of_text(files.canonical_json(raw))
+    assert digest != past.policy.digest()
+    evaluation = past.evaluation.model_copy(update={"policy": digest})
+    decision = past.decision.model_copy(
+        update={"policy": digest, "evaluation": evaluation.digest()}
+    )
+    read = Policy.decided_on(raw, where="policy.json")
+    old = PastDecision("models:/loans/0", decision, evaluation, read)
+    assert replays(old)
+    stricter = read.model_copy(update={"floors": _policy(STRICTER[0]).floors})
+    assert replays(replace(old, policy=stricter)) is False
+
+
+def test_a_refusal_of_a_run_whose_evaluation_was_made_again_is_not_judged(
+    past: PastDecision, tmp_path: Path
+) -> None:
+    refused = past.decision.model_copy(update={"approved": False})
+    for name, evaluation in (("a", past.evaluation), ("b", past.evaluation), ("c", None)):
+        made = tmp_path / "runs" / name / "kfp" / "release"
+        refused.write(made / "decide" / "decision")
+        if evaluation is not None:
+            other = evaluation.model_copy(update={"commit": "later"}) if name == "b" else evaluation
+            other.write(made / "evaluate" / "evaluation")
+    unread: list[Unread] = []
+    found = list(_refused_here(tmp_path, {}, unread))
+    assert [one.name for one in found] == ["run a"]
+    assert sorted(one.name for one in unread) == ["run b", "run c"]
+    assert all("the evaluation that was decided on is" in one.reason for one in unread)
+
+
 def test_the_command_judges_the_versions_of_a_registry(
     past: PastDecision,
     gate_world: Any,
@@ -205,3 +241,6 @@ def test_the_command_judges_the_versions_of_a_registry(
     assert [one["flips"] for one in written["decisions"]] == [True]
     assert written["decisions"][0]["replayed"] is True
     assert written["not_judged"][0]["name"] == "models:/loans/2"
+    given[2] = "models:/laons"
+    assert main([*given, "--policy", str(tmp_path / "policy.yaml")]) == 1
+    assert "no decision on models:/laons is known" in capsys.readouterr().err

@@ -42,9 +42,9 @@ def margins() -> np.ndarray:
 def by_graph(kind: str, width: int) -> Any:
     graph = Graph([Column(name=f"c{at}", type="number") for at in range(width)])
     found = (
-        _links.logistic(graph, "numbers")
-        if kind == "logistic"
-        else _links.softmax(graph, "numbers", classes=width)
+        getattr(_links, kind)(graph, "numbers")
+        if width == 1
+        else getattr(_links, kind)(graph, "numbers", classes=width)
     )
     session = _session(graph.finish(found, shape=[None, width]), where="")
     return lambda values: session.run([OUTPUT], {"numbers": values})[0]
@@ -63,6 +63,20 @@ def test_numpy_and_a_graph_give_the_same_bits(kind: str, width: int) -> None:
     assert np.array_equal(graph(values), whole)
     for at in range(0, len(values), 7):
         assert np.array_equal(graph(values[at : at + 1]), whole[at : at + 1])
+
+
+def test_the_logarithm_has_the_same_bits_and_is_near_itself() -> None:
+    chance, powers = np.random.default_rng(0), np.ldexp(1.0, np.arange(-49, 50))
+    parts = 1 + np.arange(1, 3000) / 2048
+    steps = [np.nextafter(values, [[0.0], [9e99]]).ravel() for values in (powers, parts)]
+    odds = np.exp(chance.uniform(np.log(1e-15), np.log(9e14), 3000))
+    values = np.concatenate([powers, parts, *steps, odds, chance.uniform(0.9, 1.1, 500)])
+    values = values[:, None]
+    found, true, graph = links.log(values), np.log(values), by_graph("log", 1)
+    assert (np.abs(found - true) / np.maximum(1, np.abs(true))).max() < 4e-16
+    assert np.array_equal(graph(values), found)
+    for at in range(0, len(values), 7):
+        assert np.array_equal(graph(values[at : at + 1]), found[at : at + 1])
 
 
 def test_the_exponential_is_near_itself_and_ends_at_its_table() -> None:

@@ -334,6 +334,14 @@ def test_a_value_that_depends_on_columns_is_estimated(shop: Shop) -> None:
     assert any("depends on columns" in note for note in shop.state.last.notes)
 
 
+def test_an_absurd_amount_leaves_the_value_out_and_the_rest_is_watched(shop: Shop) -> None:
+    cost = COST["matrix"] | {"true_positive": "abs(amount)"}
+    valued(shop, {"matrix": cost, "expression": "", "unit": "EUR"})
+    shop.serve(amount=1e308)
+    assert shop.look().kind == "healthy"
+    assert shop.state.last.kpi.not_estimated.startswith("Values are too large")
+
+
 def test_a_column_that_requests_lack_leaves_the_value_out(shop: Shop) -> None:
     valued(shop, {"matrix": None, "expression": "margin * (truth == predicted)", "unit": ""})
     shop.serve()

@@ -169,12 +169,16 @@ class Shop:
         favoured: str = "",
         perfect: bool = False,
         unscored: float = 0.0,
+        amount: float | None = None,
         **changes: Any,
     ) -> None:
         """Answer rows, spread over the next hour, and have their labels come."""
         self.count += 1
         columns = table(rows, seed=100 + self.count, **changes)
         scores = scores_of(columns, favoured=favoured)
+        if amount is not None:
+            columns["amount"][0] = amount
+            scores[0] = 1.0
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
         if perfect:
             truths = ["yes" if one >= 0.5 else "no" for one in scores]

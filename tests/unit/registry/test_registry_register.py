@@ -535,3 +535,24 @@ def test_a_folder_here_with_a_form_that_was_not_registered_is_fetched_again(
     again = fetch(version, into=tmp_path / "here", tracking_uri=uri).folder
     assert again == folder
     assert not (folder / "serving").exists()
+
+
+def test_mlflow_shows_the_datasets_of_the_run_and_the_metrics_of_the_model(
+    registry: Any,
+) -> None:
+    registration, _ = registry.registered()
+    store = registry.store()
+    content = Dataset.of(registry.holdout).content
+    (holdout,) = [
+        one.dataset
+        for one in store.get_run(registration.mlflow_run).inputs.dataset_inputs
+        if one.tags[0].value == "holdout"
+    ]
+    assert content.endswith(f":{holdout.digest}")
+    assert json.loads(holdout.source)["digest"] == content
+    model_id = store.get_model_version("adult", "1").source.rpartition("/")[2]
+    measured = {metric.key: metric for metric in store.get_logged_model(model_id).metrics}
+    assert measured["holdout_accuracy"].value == 0.1
+    assert measured["holdout_accuracy_low"].value == 0.05
+    assert measured["holdout_accuracy"].dataset_digest == holdout.digest
+    assert store.get_run(registration.mlflow_run).data.metrics["holdout_accuracy"] == 0.1

@@ -16,7 +16,7 @@ from running_process import until
 from scored_tables import source_of
 from serving_process import ROW
 
-from penstock.captures.places import LocalPlace, RemotePlace, place_at
+from penstock.captures.places import LocalPlace, RemotePlace, digest_of, place_at
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.processes.supervisor import hold_port
@@ -129,8 +129,11 @@ def test_a_store_gets_what_a_folder_gets_also_in_two_goes(
     registered: Callable[..., Any], tmp_path: Path, bucket: str
 ) -> None:
     version = registered()
-    data = source_of("jsonl", ROWS, tmp_path)
-    options = {"keep": ("id",), "part_rows": 2, "run": "today"}
+    jobs = ["a/b %41 = \u00e4", None, "clerk"]
+    data = source_of(
+        "jsonl", [row | {"job": jobs[at % 3]} for at, row in enumerate(ROWS)], tmp_path
+    )
+    options = {"keep": ("id", "job"), "part_rows": 2, "run": "today", "partition_by": ("job",)}
     local = score(version.order(data, tmp_path / "out", **options))
 
     class Killed(BaseException):
@@ -154,7 +157,10 @@ def test_a_store_gets_what_a_folder_gets_also_in_two_goes(
         local.input_content,
         local.output_content,
     )
-    assert [part.file_digest for part in remote.parts] == [part.file_digest for part in local.parts]
+    assert [part.files for part in remote.parts] == [part.files for part in local.parts]
+    for one in (one for part in remote.parts for one in part.files):
+        assert digest_of(place.read(*one.file.rsplit("/", 1))) == one.digest
+    assert sum(len(names) for names in place.folders().values()) == 5 + 3 + 3
     with pytest.raises(InputError, match="a scoring that is whole is there already"):
         score(order)
 

@@ -68,6 +68,7 @@ def test_what_is_compiled_has_the_section_its_secrets_and_its_claims(tmp_path: P
         ({"destination": "scores"}, "of this machine"),
         ({"source": {"uri": "rows.csv"}}, "of this machine"),
         ({"destination": "sqlite:///scores.db"}, "of this machine"),
+        ({"destination": "postgresql://h/d", "partition_by": ["id"]}, "has no folders"),
     ],
 )
 def test_what_no_pod_could_score_is_refused(
@@ -106,6 +107,7 @@ def test_a_run_scores_into_a_place_of_its_own(
         "scoring": {
             "source": {"uri": str(tmp_path / "rows.jsonl")},
             "destination": str(tmp_path / "scores"),
+            "partition_by": ["prediction"],
             "on_error": "quarantine",
         },
         "tracking_uri": registered().store,
@@ -122,5 +124,7 @@ def test_a_run_scores_into_a_place_of_its_own(
     scores = Scores.read(made[0])
     assert (scores.rows, scores.scored, scores.refused_rows) == (2, 1, 1)
     assert scores.run == made[0].parent.name
+    (file,) = scores.parts[0].files
+    assert file.file.startswith("rows/prediction=")
     (artifact,) = (tmp_path / "out").rglob("scores")
     assert Scores.read(artifact) == scores

@@ -58,6 +58,10 @@ def test_what_no_map_can_put_right_is_refused() -> None:
     for fit in (isotonic_map, lambda y, p: sigmoid_map(y, p, log_odds=False)):
         with pytest.raises(InputError, match="tells the classes apart no better than chance"):
             fit(~happened, stated)
+    # A mean of equal numbers need not be the number: a slope over the last digits is no slope.
+    for log_odds in (True, False):
+        with pytest.raises(InputError, match="tells the classes apart no better than chance"):
+            sigmoid_map(happened, np.full(len(stated), 0.1), log_odds=log_odds)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,30 @@ def test_figures_of_folds_by_time_are_of_maps_from_earlier_ones(
     assert (record.calibration.rows, record.calibration.judged) == (900, 600)
     constant = load(bench.folder / "model-baselines" / "majority").record
     assert constant.calibration is None
+
+
+@pytest.mark.parametrize("until", [900, 600])
+def test_a_class_that_early_folds_do_not_hold_out_is_in_no_figure_or_refused(
+    bench: Any, make_table: Tables, until: int
+) -> None:
+    table = make_table(1_200)
+    # The third class is learned from the first rows, and held out from a fold on.
+    kinds = [min(kind, 1) if 300 <= at < until else kind for at, kind in enumerate(table["kind"])]
+    bench.prepare(
+        {**table, "kind": kinds, "at": range(1_200)},
+        target="kind",
+        columns={"y": "drop", "amount": "drop", "at": "drop"},
+    )
+    settings = {
+        "target": "kind", "task": "multiclass", "candidates": ("linear",), "trials": 1,
+        "calibration": "sigmoid", "folds": {"number": 3, "kind": "time", "column": "at"},
+    }  # fmt: skip
+    if until == 900:
+        with pytest.raises(InputError, match="too few folds hold out a row of the class 2,"):
+            bench.train(**settings)
+        return
+    record = bench.train(**settings)
+    assert (record.calibration.rows, record.calibration.judged) == (900, 300)
 
 
 def test_a_regression_has_nothing_to_calibrate(bench: Any, make_table: Tables) -> None:

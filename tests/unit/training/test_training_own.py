@@ -19,6 +19,7 @@ from own_project import CODE, ring, written
 from penstock.errors import InputError, IntegrityError
 from penstock.export.export import export
 from penstock.model import background, digest_of, load
+from penstock.own_code.importing import found
 from penstock.own_code.libraries import libraries_of
 from penstock.own_code.project_code import code_of
 from penstock.own_code.reference import CodeSpec, Reference
@@ -129,6 +130,23 @@ def test_two_codes_of_one_name_live_beside_each_other(
     )
     assert type(one).__name__ == type(two).__name__ == "Bells"
     assert type(one) is not type(two)
+
+
+def test_a_module_that_lies_about_is_not_found_even_in_a_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray = written(tmp_path / "stray", {"helper_of_nobody.py": "FACTOR = 2"})
+    monkeypatch.syspath_prepend(str(stray))
+    text = """
+        import json.decoder
+        try:
+            from helper_of_nobody import FACTOR
+        except ImportError:
+            FACTOR = 1
+    """
+    project = written(tmp_path / "project", {"odd/__init__.py": "", "odd/models.py": text})
+    reference = Reference.of("odd.models:FACTOR")
+    assert found(find([reference], folder=project), reference) == 1
 
 
 def test_changed_code_is_refused(trained: Any, tmp_path: Path) -> None:

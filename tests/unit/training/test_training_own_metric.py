@@ -18,8 +18,10 @@ from penstock.evaluation.baseline import _watched
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.policy import Policy
-from penstock.metrics import METRICS, own
+from penstock.metrics import METRICS, own, own_interval
+from penstock.metrics.predictions import Predictions
 from penstock.model import load
+from penstock.model.own_metric import use_metric
 from penstock.training.spec import TrainingSpec
 
 ASKED = count()
@@ -111,6 +113,28 @@ def test_a_metric_that_cannot_be_relied_on_is_refused(function: Any, message: st
     metric = own.use("odd", function, reference="a:odd", higher_is_better=True, needs="scores")
     with pytest.raises(InputError, match=message):
         metric.of(np.array([0, 1, 1]), np.array([0.1, 0.2, 0.3]))
+
+
+def test_an_interval_of_few_draws_is_none() -> None:
+    truth = np.arange(40) % 2
+    scores = np.linspace(0, 1, 40)
+    predictions = Predictions(
+        task="binary", truth=truth, scores=scores, predicted=scores.round(), classes=2
+    )
+
+    def first(truth: Any, given: Any) -> float:
+        # Defined on the draws that have the first row: two of three.
+        return float("nan") if given.min() > 0 else float((given * truth).mean())
+
+    own.use("odd", first, reference="a:odd", higher_is_better=True, needs="scores")
+    with pytest.raises(InputError, match=r"no finite number on 1\d\d of 400 draws"):
+        own_interval.interval("odd", 0.5, predictions, confidence=0.95)
+
+
+def test_a_training_without_one_does_not_know_the_last_one() -> None:
+    own.use("odd", lambda *_: 1, reference="a:odd", higher_is_better=True, needs="scores")
+    use_metric(None)
+    assert "odd" not in METRICS
 
 
 def test_it_is_forgotten_with_its_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from penstock.gate.holdout import CHAMPION, Holdout
 from penstock.metrics import METRICS
 from penstock.metrics.losses import ROW_METRICS, row_losses
 from penstock.metrics.slice_tests import Floats, Form
+
+_FORMS: Mapping[str, Form] = {"accuracy": "share", "recall": "share", "rmse": "root"}
 
 _EVIDENCE = 20
 """Rows of either class below which stated probabilities are not judged: where a kind of row that
@@ -115,7 +118,7 @@ def losses_of(holdout: Holdout, metric: str) -> Losses:
         rows=rows,
         candidate=found[0],
         champion=found[1] if len(found) > 1 else None,
-        form={"accuracy": "share", "recall": "share", "rmse": "root"}.get(metric, "mean"),  # type: ignore[arg-type]
+        form=_FORMS.get(metric, "mean"),
         complement=METRICS[metric].higher_is_better,
         rare=holdout.truth == 1 if binary else None,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from engine_work import Killed, array, process, refused, squares
+from engine_work import Killed, array, process, refused, squares, starved
 from engines import ENGINES
 from engines import engines as engines
 
@@ -43,6 +43,13 @@ def test_results_that_were_handed_on_are_not_kept(engines, name: str) -> None:
 def test_what_the_work_raises_is_raised(engines, name: str) -> None:
     with pytest.raises(InputError, match=r"part \d+: a part is torn\. Ingest again\."):
         list(engines[name](refused, list(range(8))))
+    assert len(list(engines[name](squares, [1]))) == 1
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_a_worker_without_memory_is_a_sentence(engines, name: str) -> None:
+    with pytest.raises(ServiceError, match="a worker ran out of memory"):
+        list(engines[name](starved, [1]))
     assert len(list(engines[name](squares, [1]))) == 1
 
 

@@ -134,6 +134,22 @@ def test_a_dataset_that_was_tampered_with(folder: Path) -> None:
         read_table(folder)
 
 
+@pytest.mark.parametrize("place", ["end", "start", "middle"])
+def test_a_file_of_which_pages_are_gone(place: str, folder: Path) -> None:
+    """As a power cut leaves it: of the same size, with nothing in a part of it."""
+    part = folder / "part-00001.parquet"
+    content = bytearray(part.read_bytes())
+    half = len(content) // 2
+    empty = {"end": slice(half, None), "start": slice(0, half), "middle": slice(half // 2, half)}
+    found = empty[place]
+    content[found] = bytes(len(content[found]))
+    part.write_bytes(content)
+    with pytest.raises(
+        IntegrityError, match=r"part-00001\.parquet: .*It was (damaged|changed) after"
+    ):
+        read_table(folder)
+
+
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a folder without _dataset\.json, and no dataset"):
         read_dataset(tmp_path)

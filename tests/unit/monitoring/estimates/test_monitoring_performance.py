@@ -439,3 +439,17 @@ def test_the_loss_that_is_watched_is_bounded_where_one_is() -> None:
     assert loss_of(binary_baseline(rng, 500, metric="roc_auc")) == "brier"
     assert loss_of(class_baseline(rng, 500)) == "error"
     assert loss_of(number_baseline(rng, 500)) == "squared_error"
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_a_label_beyond_all_measure_is_a_sentence(metric: str) -> None:
+    rng = np.random.default_rng(17)
+    baseline = number_baseline(rng)
+    scores, truth = number_rows(rng, 500)
+    truth[0] = 1e308
+    found = realized(scores, truth.tolist(), baseline=baseline, metric=metric)
+    assert isinstance(found, NotEstimated)
+    scores[0] = -1e308
+    found = realized(scores, truth.tolist(), baseline=baseline, metric=metric)
+    assert isinstance(found, NotEstimated)
+    estimated(scores, baseline, metric, to_compare=True)

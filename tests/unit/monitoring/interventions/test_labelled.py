@@ -44,6 +44,17 @@ def test_rows_since_a_change_in_two_halves(shop: Shop) -> None:
     assert found.to_choose(2).labels == []
 
 
+def test_a_label_is_of_the_first_answer_to_an_id(shop: Shop) -> None:
+    for _ in range(2):
+        shop.serve(50, labels=True)
+        # The same ids come again.
+        shop.count = 0
+        shop.hours += 1
+    found = rows_since(shop.captures, shop.monitor.now() - timedelta(days=1))
+    assert (len(found.labels), found.labelled) == (100, 50)
+    assert None not in found.labels[:50]
+
+
 def test_rows_before_the_change_take_no_memory(shop: Shop) -> None:
     for _ in range(6):
         shop.serve(3000)
