@@ -69,7 +69,7 @@ class Holdout:
     def hashed(self) -> HashedTable:
         """The rows hashed once, which proves that they are those of the record, and their copies.
 
-        The hashes lie in a folder of the system's for temporary files, about 100 bytes a row, as
+        The hashes lie in a folder of the system's for temporary files, some 130 bytes a row, as
         long as the holdout is held.
 
         Raises:
