@@ -28,14 +28,15 @@ _RECALLS = (0.99, 0.95, 0.9, 0.8, 0.7, 0.5, 0.25)
 def binary_sections(holdout: Holdout) -> list[Section]:
     """Return the sections of a two-class report."""
     positive = holdout.truth == 1
+    candidate = threshold_curve(positive, holdout.scores[CANDIDATE])
+    # A whole curve has 24 bytes a row: of the others only the points that are drawn are held.
     curves = {
-        name: threshold_curve(positive, scores)
+        name: (candidate if name == CANDIDATE else threshold_curve(positive, scores)).thinned()
         for name, scores in holdout.scores.items()
         if name in _LINES
     }
     threshold = holdout.record.threshold
     assert threshold is not None
-    candidate = curves[CANDIDATE]
     return [
         Section(
             "Ranking",
@@ -61,11 +62,10 @@ def _series(curves: dict[str, ThresholdCurve], x: str, y: str) -> list[plots.Ser
     # The candidate is drawn last, over the others, and named first.
     for name in curves:
         colour, dashes = _LINES[name]
-        thin = curves[name].thinned()
         series.append(
             plots.Series(
-                getattr(thin, x),
-                getattr(thin, y),
+                getattr(curves[name], x),
+                getattr(curves[name], y),
                 title_of(name),
                 colour,
                 dashes,

@@ -150,9 +150,7 @@ def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
         split = Split.read(model / SPLIT_NAME)
         if split.holdout == rows.dataset.content:
             return split.remarks()
-    from penstock.data.split.repeats import find_repeats
-
-    copies = find_repeats(rows.hashes, regression=rows.record.task == "regression").copies
+    copies = rows.hashed.found.further
     if not copies:
         return ()
     return (

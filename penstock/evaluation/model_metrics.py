@@ -6,7 +6,7 @@ that of a difference: `penstock.metrics.comparisons`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.metrics import METRICS, names_for
 from penstock.metrics.bounds import MIN_CLASS_ROWS
 from penstock.metrics.comparisons import paired_difference
+from penstock.metrics.influence import RANKINGS_OF_TWO
 from penstock.metrics.intervals import (
     MetricEstimate,
     estimate_metrics,
@@ -69,33 +70,54 @@ def measure_models(holdout: Holdout, spec: EvaluationSpec) -> ModelMetrics:
     candidate = holdout.predictions(CANDIDATE)
     values = {name: compute(holdout.predictions(name)) for name in holdout.models}
     kept, notes = _kept(holdout, values, too_few_rows(candidate))
+    others = [name for name in holdout.models if name != CANDIDATE]
+    same = {name: _sameness(holdout, name) for name in others}
+    metrics: dict[str, dict[str, Estimate]] = {name: {} for name in holdout.models}
+    advantages: dict[tuple[str, str], Comparison] = {}
+    # What each row moves a metric by is 8 bytes: of few metrics and two models at a time.
+    for together in _together(kept):
+        ours = _measured(holdout, CANDIDATE, values, together, confidence=spec.confidence)
+        metrics[CANDIDATE] |= _estimates(ours)
+        for name in others:
+            theirs = _measured(holdout, name, values, together, confidence=spec.confidence)
+            metrics[name] |= _estimates(theirs)
+            advantages |= {
+                (name, metric): _same(name, metric, same[name])
+                if same[name]
+                else _compare(name, metric, (ours[metric], theirs[metric]), spec.confidence)
+                for metric in together
+            }
+    ordered = {name: {metric: found[metric] for metric in kept} for name, found in metrics.items()}
+    notes += _without_width(holdout, ordered[CANDIDATE])
+    return ModelMetrics(
+        metrics=ordered,
+        comparisons=tuple(advantages[name, metric] for name in others for metric in kept),
+        notes=tuple(notes),
+    )
 
-    def measured(name: str) -> dict[str, MetricEstimate]:
-        chosen = {metric: values[name][metric] for metric in kept}
-        return estimate_metrics(holdout.predictions(name), chosen, confidence=spec.confidence)
 
-    ours = measured(CANDIDATE)
-    metrics = {CANDIDATE: _estimates(ours)}
-    comparisons: list[Comparison] = []
-    for name in holdout.models:
-        if name == CANDIDATE:
-            continue
-        # One after another: the influences of all models need not be held at once.
-        theirs = measured(name)
-        metrics[name] = _estimates(theirs)
-        same = _sameness(holdout, name)
-        comparisons += (
-            _same(name, metric, same)
-            if same
-            else _compare(name, metric, ours[metric], theirs[metric], confidence=spec.confidence)
-            for metric in kept
-        )
-    notes += _without_width(holdout, metrics[CANDIDATE])
-    return ModelMetrics(metrics=metrics, comparisons=tuple(comparisons), notes=tuple(notes))
+def _measured(
+    holdout: Holdout,
+    name: str,
+    values: Mapping[str, Mapping[str, float]],
+    metrics: Sequence[str],
+    *,
+    confidence: float,
+) -> dict[str, MetricEstimate]:
+    chosen = {metric: values[name][metric] for metric in metrics}
+    return estimate_metrics(holdout.predictions(name), chosen, confidence=confidence)
 
 
 def _estimates(measured: Mapping[str, MetricEstimate]) -> dict[str, Estimate]:
     return {metric: of.estimate for metric, of in measured.items()}
+
+
+def _together(metrics: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield metrics that are measured at a time: those that come of one sort, or one."""
+    sorted_once = tuple(metric for metric in metrics if metric in RANKINGS_OF_TWO)
+    if sorted_once:
+        yield sorted_once
+    yield from ((metric,) for metric in metrics if metric not in RANKINGS_OF_TWO)
 
 
 def _kept(
@@ -127,9 +149,9 @@ def _why(holdout: Holdout) -> str:
 
 
 def _compare(
-    other: str, metric: str, ours: MetricEstimate, theirs: MetricEstimate, *, confidence: float
+    other: str, metric: str, both: tuple[MetricEstimate, MetricEstimate], confidence: float
 ) -> Comparison:
-    pair = (ours, theirs) if METRICS[metric].higher_is_better else (theirs, ours)
+    pair = both if METRICS[metric].higher_is_better else reversed(both)
     found = paired_difference(metric, *pair, confidence=confidence)
     return Comparison(
         against=other,

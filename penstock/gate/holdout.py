@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from penstock import model as models
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from penstock.data.split.table_hashes import TableHashes
+    from penstock.data.split.hashed_table import HashedTable
     from penstock.metrics.predictions import Predictions
 
 FEW_ROWS = 30
@@ -64,15 +66,31 @@ class Holdout:
         return len(self.truth)
 
     @cached_property
-    def hashes(self) -> TableHashes:
-        """Hashes of the rows, taken once, which proves that they are those of the record.
+    def hashed(self) -> HashedTable:
+        """The rows hashed once, which proves that they are those of the record, and their copies.
+
+        The hashes lie in a folder of the system's for temporary files, some 130 bytes a row, as
+        long as the holdout is held.
 
         Raises:
-            IntegrityError: If they are not.
+            IntegrityError: If the rows are not the ones of the record.
+            InputError: If the disk is full.
         """
-        from penstock.data.split.table_hashes import hash_table
+        from penstock.data.split.hashed_table import hash_into
+        from penstock.data.table.disk import disk_errors
 
-        return hash_table(self.folder, self.dataset, target=self.record.target, column="")
+        work = TemporaryDirectory(prefix="penstock-holdout-")
+        weakref.finalize(self, work.cleanup)
+        with disk_errors(Path(work.name)):
+            return hash_into(
+                Path(work.name),
+                self.folder,
+                self.dataset,
+                target=self.record.target,
+                column="",
+                regression=self.record.task == "regression",
+                setting="auto",
+            )
 
     def labels(self) -> tuple[str, ...]:
         """Return the names of the classes in the order of the codes in `truth`."""
@@ -158,7 +176,7 @@ def read_holdout(
     for name, other in loaded.items():
         check_comparable(name, other.record, record, dataset)
     status = _join(loaded, champion, dataset)
-    target, scores = _score(folder, loaded, target=record.target)
+    target, scores = _score(folder, loaded, target=record.target, rows=dataset.rows)
     truth = _truth(target, record, where=str(folder))
     for name in tuple(loaded):
         try:
@@ -244,19 +262,24 @@ def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
 
 
 def _score(
-    folder: Path, loaded: Mapping[str, LoadedModel], *, target: str
+    folder: Path, loaded: Mapping[str, LoadedModel], *, target: str, rows: int
 ) -> tuple[pa.ChunkedArray, dict[str, np.ndarray]]:
     import numpy as np
     import pyarrow as pa
 
     names = {column.name: None for m in loaded.values() for column in m.record.columns}
     truth: list[pa.Array] = []
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in loaded}
+    scores: dict[str, np.ndarray] = {}
+    start = 0
     for batch in iter_batches(folder, list(names | {target: None})):
         truth.append(batch.column(target))
         for name, one in loaded.items():
-            parts[name].append(one.scores(one.frame(batch)))
-    return pa.chunked_array(truth), {name: np.concatenate(part) for name, part in parts.items()}
+            found = one.scores(one.frame(batch))
+            # Filled as they come: parts that are joined at the end are held twice.
+            held = scores.setdefault(name, np.empty((rows, *found.shape[1:]), dtype=found.dtype))
+            held[start : start + len(found)] = found
+        start += batch.num_rows
+    return pa.chunked_array(truth), scores
 
 
 def _truth(target: pa.ChunkedArray, record: Model, *, where: str) -> np.ndarray:

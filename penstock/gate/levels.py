@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.data import arrow
 from penstock.data.table import iter_columns
 from penstock.errors import absent_column
 from penstock.records.dataset import ColumnType
@@ -35,12 +36,12 @@ class Levels:
 
     Args:
         columns: The column, or several that were crossed.
-        codes: Shape (n,), from 0.
+        codes: Shape (n,), from 0; of the smallest type that holds them: all columns are held.
         names: Of the levels, in words with the column: `age from 20 to below 30`.
     """
 
     columns: tuple[str, ...]
-    codes: NDArray[np.int32]
+    codes: NDArray[np.integer]
     names: tuple[str, ...]
 
 
@@ -92,7 +93,7 @@ def _cross(one: Levels, other: Levels) -> Levels:
     codes = one.codes.astype(np.int64) * width + other.codes
     size = len(one.names) * width
     there = np.flatnonzero(np.bincount(codes, minlength=size))
-    place = np.zeros(size, dtype=np.int32)
+    place = np.zeros(size, dtype=np.min_scalar_type(len(there)))
     place[there] = np.arange(len(there))
     names = tuple(f"{one.names[at // width]} and {other.names[at % width]}" for at in there)
     return Levels((*one.columns, *other.columns), place[codes], names)
@@ -101,23 +102,42 @@ def _cross(one: Levels, other: Levels) -> Levels:
 def _compact(columns: tuple[str, ...], codes: NDArray[np.integer], names: list[str]) -> Levels:
     """Leave out levels that no row has."""
     there = np.flatnonzero(np.bincount(codes, minlength=len(names)))
-    place = np.zeros(len(names), dtype=np.int32)
+    place = np.zeros(len(names), dtype=np.min_scalar_type(len(there)))
     place[there] = np.arange(len(there))
     return Levels(columns, place[codes], tuple(names[at] for at in there))
 
 
 def _of_categories(values: pa.Array, levels: int) -> tuple[NDArray[np.integer], list[str]]:
     encoded = values.dictionary_encode()
-    texts = [_text(value) for value in encoded.dictionary.to_pylist()]
     given = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
     present = given[values.is_valid().to_numpy(zero_copy_only=False)]
-    counts = np.bincount(present, minlength=len(texts))
+    different = len(encoded.dictionary)
+    counts = np.bincount(present, minlength=different)
+    near = np.arange(different)
+    if different > levels:
+        # An identifier has as many levels as rows: its texts are not made Python's.
+        near = _commonest(encoded.dictionary, counts, levels)
+    texts = {at: _text(encoded.dictionary[at].as_py()) for at in near.tolist()}
     # Equally common ones in the order of their text, so that the order of rows changes nothing.
-    order = sorted(range(len(texts)), key=lambda at: (-counts[at], texts[at]))
-    taken = order if len(order) <= levels else order[:levels]
-    place = np.full(max(len(texts), 1), len(taken), dtype=np.int32)
+    taken = sorted(texts, key=lambda at: (-counts[at], texts[at]))[:levels]
+    place = np.full(max(different, 1), len(taken), dtype=np.min_scalar_type(len(taken) + 1))
     place[taken] = np.arange(len(taken))
     return place[given], [*(texts[at] for at in taken), OTHER]
+
+
+def _commonest(texts: pa.Array, counts: NDArray[np.int64], levels: int) -> NDArray[np.int64]:
+    """Return the places of the commonest texts; of equally common ones those that come first."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    least = np.partition(counts, len(counts) - levels)[len(counts) - levels]
+    near = np.flatnonzero(counts >= least)
+    given = texts.take(arrow.integers(near))
+    long = pc.greater(pc.utf8_length(given), _LONGEST)
+    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(given, 0, _LONGEST - 1), "…", "")
+    order = [("rows", "descending"), ("text", "ascending"), ("at", "ascending")]
+    table = pa.table({"rows": counts[near], "text": pc.if_else(long, cut, given), "at": near})
+    return np.asarray(near[pc.select_k_unstable(table, levels, order).to_numpy()])
 
 
 def _of_numbers(

@@ -9,34 +9,48 @@ influences.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from penstock.metrics.arrays import Codes, Flags, Floats
 from penstock.metrics.predictions import Predictions
 
+RANKINGS_OF_TWO = frozenset({"roc_auc", "average_precision"})
+"""Metrics of the order of two classes' scores: their influences come of one sort."""
+
 
 def influences(predictions: Predictions, metrics: Collection[str]) -> dict[str, Floats]:
     """Return how much each row moves the metrics, shape (n,) each, by metric.
 
-    The metrics without one here are counted shares, whose intervals and differences need none. What
-    is requested decides only whether the rankings, which cost a sort, are among them.
+    The metrics without one here are counted shares, whose intervals and differences need none.
+
+    Args:
+        predictions: Of one model.
+        metrics: Metrics of its task. If one ranking of two classes is among them, both are made.
     """
-    truth, scores = predictions.truth, predictions.scores
     if predictions.task == "regression":
-        return regression(truth.astype(np.float64), scores)
-    codes, predicted = truth.astype(np.int64), predictions.predicted.astype(np.int64)
-    found = {name: mean(losses) for name, losses in predictions.losses.items()}
-    found["f1_macro"] = f1_macro(predictions.confusion)[codes, predicted]
-    if predictions.task == "binary":
-        found["precision"] = precision(codes, predicted)
-        found["f1"] = f1(codes, predicted)
-        if {"roc_auc", "average_precision"} & set(metrics):
-            found |= ranking(codes == 1, scores)
-    elif "roc_auc_ovr" in metrics:
-        found["roc_auc_ovr"] = one_versus_rest(codes, scores)
+        every = regression(predictions.truth.astype(np.float64), predictions.scores)
+        return {name: every[name] for name in metrics if name in every}
+    made = _of_classes(predictions)
+    found = {name: made[name]() for name in metrics if name in made}
+    if RANKINGS_OF_TWO & set(metrics):
+        found |= ranking(predictions.truth == 1, predictions.scores)
     return found
+
+
+def _of_classes(predictions: Predictions) -> dict[str, Callable[[], Floats]]:
+    """Return what makes the influences on each metric of a classification, but on the rankings."""
+    truth = predictions.truth.astype(np.int64, copy=False)
+    predicted = predictions.predicted.astype(np.int64, copy=False)
+    return {
+        "log_loss": lambda: mean(predictions.losses["log_loss"]),
+        "brier": lambda: mean(predictions.losses["brier"]),
+        "f1_macro": lambda: f1_macro(predictions.confusion)[truth, predicted],
+        "precision": lambda: precision(truth, predicted),
+        "f1": lambda: f1(truth, predicted),
+        "roc_auc_ovr": lambda: one_versus_rest(truth, predictions.scores),
+    }
 
 
 def ranking(positive: Flags, scores: Floats) -> dict[str, Floats]:

@@ -8,7 +8,7 @@ resamples cost a pass over the rows each. A metric that the weighted rows do not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -32,18 +32,26 @@ def compute(predictions: Predictions) -> dict[str, float]:
     return {metric: float(values[0]) for metric, values in found.items()}
 
 
-def statistics_of(predictions: Predictions) -> list[Statistic]:
-    """Return what computes the metrics of the task for these predictions."""
+def statistics_of(predictions: Predictions) -> Iterator[Statistic]:
+    """Yield what computes the metrics of the task, each made when it is asked for: they are large.
+
+    Args:
+        predictions: Of the model.
+    """
     truth, scores = predictions.truth, predictions.scores
-    own: list[Statistic] = [OwnStatistic(predictions)] if OWN else []
     if predictions.task == "regression":
-        return [Errors(truth, scores), MedianError(np.abs(scores - truth)), *own]
-    binary = predictions.task == "binary"
-    labels = Labels(truth, predictions.predicted, classes=predictions.classes, binary=binary)
-    means = Means(predictions.losses)
-    if binary:
-        return [Ranking(truth == 1, scores), labels, means, *own]
-    return [labels, means, OneVersusRest(truth, scores), *own]
+        yield Errors(truth, scores)
+        yield MedianError(np.abs(scores - truth))
+    else:
+        binary = predictions.task == "binary"
+        if binary:
+            yield Ranking(truth == 1, scores)
+        yield Labels(truth, predictions.predicted, classes=predictions.classes, binary=binary)
+        yield Means(predictions.losses)
+        if not binary:
+            yield OneVersusRest(truth, scores)
+    if OWN:
+        yield OwnStatistic(predictions)
 
 
 def weighted_metrics(statistics: Iterable[Statistic], weights: Floats) -> dict[str, Floats]:

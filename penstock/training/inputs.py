@@ -354,9 +354,8 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
     import numpy as np
 
     described = complete_target(dataset, target)
-    values: np.ndarray = column.to_numpy()
     if task == "regression":
-        numbers = values.astype(np.float64)
+        numbers: np.ndarray = column.to_numpy().astype(np.float64)
         if not np.isfinite(numbers).all():
             raise InputError(
                 f"the target is infinite in {int((~np.isfinite(numbers)).sum()):,} rows",
@@ -374,7 +373,11 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
                 where=f"target {target!r}",
                 remedy="Name another target, or shorten its labels.",
             )
-        return values.astype(str)
+        # One text of Python's for each label, not for each row.
+        encoded = column.dictionary_encode().combine_chunks()
+        labels = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
+        return np.asarray(labels[encoded.indices.to_numpy()])
+    values: np.ndarray = column.to_numpy()
     return _whole(values, target) if described.type == "number" else values
 
 

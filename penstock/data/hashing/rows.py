@@ -33,8 +33,8 @@ def content_of(folder: Path) -> str:
     return digest.content()
 
 
-def row_hashes(folder: Path, columns: tuple[Column, ...]) -> Hashes:
-    """Return one hash a row of some columns, shape (rows,), in the order of the files.
+def row_hashes(folder: Path, columns: tuple[Column, ...]) -> Iterator[Hashes]:
+    """Yield one hash a row of some columns, batch by batch, in the order of the files.
 
     Rows that are equal in these columns have equal hashes; it is the first row hash of
     `penstock.data.hashing.digest`.
@@ -43,8 +43,7 @@ def row_hashes(folder: Path, columns: tuple[Column, ...]) -> Hashes:
         folder: A dataset.
         columns: Which columns, of the types that the dataset has them in.
     """
-    parts = [rows.first for rows in _hashed(folder, columns)]
-    return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+    return (rows.first for rows in _hashed(folder, columns))
 
 
 def _hashed(folder: Path, columns: Sequence[Column]) -> Iterator[RowHashes]:

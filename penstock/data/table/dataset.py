@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ROWS = 65_536
 _COLUMNS = 64
+_CELLS = 1 << 22
+"""Values that `iter_columns` holds at once, or one column if that has more: 32 MB of numbers."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def iter_parts(
 def iter_columns(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """Yield columns of a dataset one after another, whole; a few are read from the files at once.
 
-    To read each by itself would parse the record and the files' footers once for each column.
+    To read each by itself would parse the files' footers once for each column, which costs where
+    there are many columns of few rows. Of many rows one column is held at a time.
 
     Args:
         folder: The dataset.
@@ -202,8 +205,9 @@ def iter_columns(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, pa
 
     dataset = read_dataset(folder)
     chosen = _select(dataset, columns, folder)
-    for start in range(0, len(chosen), _COLUMNS):
-        schema = arrow_schema(chosen[start : start + _COLUMNS])
+    width = max(1, min(_COLUMNS, _CELLS // max(dataset.rows, 1)))
+    for start in range(0, len(chosen), width):
+        schema = arrow_schema(chosen[start : start + width])
         table = pa.Table.from_batches(_batches(folder, dataset, schema, _ROWS), schema)
         yield from zip(table.column_names, table.columns, strict=True)
 

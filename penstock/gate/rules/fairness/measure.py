@@ -151,8 +151,9 @@ def _given(
     """
     truth, predicted = _truth(holdout, parts), holdout.predicted(CANDIDATE)
     if holdout.record.task == "regression":
-        whole = {"y_true": truth, "y_pred": predicted, "sensitive_features": levels.codes}
-        return whole, {}
+        # As wide as the places of groups, by which the figures are asked for.
+        groups = levels.codes.astype(np.int64)
+        return {"y_true": truth, "y_pred": predicted, "sensitive_features": groups}, {}
     width = int(max(truth.max(), predicted.max())) + 1
     cells = (levels.codes.astype(np.int64) * width + truth) * width + predicted
     found, rows = np.unique(cells, return_counts=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,9 +99,11 @@ def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
                 f"the holdout {state} column {column.name!r} of the training rows, so that rows "
                 "cannot be compared"
             )
-    hashes = _hashes(holdout, columns)
     known = np.load(model / ROWS_NAME, allow_pickle=False)
-    both, looked_up = found_in(hashes, known, complete=reference.hashes == "all")
+    both = looked_up = 0
+    for hashes in _hashes(holdout, columns):
+        found, of = found_in(hashes, known, complete=reference.hashes == "all")
+        both, looked_up = both + found, looked_up + of
     most = chance_overlap(looked_up, known=reference.known, rows_known=reference.rows)
     if both > most:
         note = f"{both:,} of {looked_up:,} rows that were looked up are training rows"
@@ -109,20 +112,20 @@ def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
         return _Overlap(note, both=both, by_chance=most)
     if reference.hashes == "lowest":
         return _Overlap(
-            f"only {looked_up:,} of {len(hashes):,} rows could be looked up, for the model carries "
-            f"hashes of a part of its rows; {'no more' if both else 'none'} of those "
+            f"only {looked_up:,} of {holdout.rows:,} rows could be looked up, for the model "
+            f"carries hashes of a part of its rows; {'no more' if both else 'none'} of those "
             f"{'than chance explains are training rows' if both else 'is a training row'}"
         )
     note = "each row was looked up among the hashes of the training rows"
     return _Overlap("", note, both, most)
 
 
-def _hashes(holdout: Holdout, columns: tuple[Column, ...]) -> Hashes:
-    """Return the hash of each row by some columns, which are nearly always all that there are."""
+def _hashes(holdout: Holdout, columns: tuple[Column, ...]) -> Iterator[Hashes]:
+    """Yield the hash of each row by some columns, which are nearly always all that there are."""
     from penstock.data.hashing.rows import row_hashes
 
     if len(columns) == len(holdout.dataset.columns):
-        return holdout.hashes.rows
+        return (piece["rows"] for piece in holdout.hashed.hashes.everything())
     return row_hashes(holdout.folder, columns)
 
 

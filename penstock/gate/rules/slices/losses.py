@@ -53,11 +53,11 @@ class Losses:
         """Return the mean loss that a figure of the metric amounts to."""
         return 1 - figure if self.complement else figure**2 if self.form == "root" else figure
 
-    def taken(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    def taken(self, codes: NDArray[np.integer]) -> NDArray[np.integer]:
         """Return the codes of the rows that the metric rests on."""
         return codes if self.rows is None else codes[self.rows]
 
-    def evidence(self, codes: NDArray[np.int32], slices: int) -> NDArray[np.bool_]:
+    def evidence(self, codes: NDArray[np.integer], slices: int) -> NDArray[np.bool_]:
         """Return of each slice whether what it rests on can carry a test, besides its rows."""
         if self.rare is None:
             return np.ones(slices, dtype=bool)
