@@ -330,3 +330,17 @@ def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> 
     assert "server errors" in text or "failed" in text
     assert f"Run of Kubeflow: run-{loop.runs}." in text
     assert loop.champion().version == champion
+
+
+def test_who_waits_for_a_person_is_told_once_whoever_looks_meanwhile(loop: Loop) -> None:
+    loop.told()
+    champion = loop.champion().version
+    with loop.releasing(gate=GATE | {"approval": {"people": 1}}) as process:
+        until(lambda: loop.received.mails[loop.heard :], seconds=1200, every=1)
+        ((kind, text),) = loop.told()
+        assert kind == "release.waiting", process.output()
+        assert "penstock approve models:/" in text
+        loop.serve()
+        loop.look()
+        assert "release.waiting" not in [kind for kind, _ in loop.told()]
+        assert loop.champion().version == champion
