@@ -312,8 +312,8 @@ def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     assert loop.champion().version == version
 
 
-def test_a_refusal_is_told_once_with_its_cause(loop: Loop) -> None:
-    """That a promotion is has been seen when the fixture was made."""
+def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> None:
+    """A promotion is tried where the fixture is made."""
     loop.told()
     champion = loop.champion().version
     floors = [{"metric": "average_precision", "at_least": 0.9999}]
@@ -322,4 +322,25 @@ def test_a_refusal_is_told_once_with_its_cause(loop: Loop) -> None:
     assert kind == "release.refused", said
     assert "average_precision" in text
     assert f"Run of Kubeflow: run-{loop.runs}." in text
+
+    faulty = loop.settings["deployment"] | {"fault_injection": "errors"}
+    said = loop.release(deployment=faulty)
+    ((kind, text),) = loop.told()
+    assert kind == "release.rolled_back", said
+    assert "server errors" in text or "failed" in text
+    assert f"Run of Kubeflow: run-{loop.runs}." in text
     assert loop.champion().version == champion
+
+
+def test_who_waits_for_a_person_is_told_once_whoever_looks_meanwhile(loop: Loop) -> None:
+    loop.told()
+    champion = loop.champion().version
+    with loop.releasing(gate=GATE | {"approval": {"people": 1}}) as process:
+        until(lambda: loop.received.mails[loop.heard :], seconds=1200, every=1)
+        ((kind, text),) = loop.told()
+        assert kind == "release.waiting", process.output()
+        assert "penstock approve models:/" in text
+        loop.serve()
+        loop.look()
+        assert "release.waiting" not in [kind for kind, _ in loop.told()]
+        assert loop.champion().version == champion
