@@ -15,6 +15,7 @@ from penstock.errors import IntegrityError
 from penstock.export.convert import convert
 from penstock.export.errors import NotConvertibleError
 from penstock.model.onnx import runner
+from penstock.model.onnx_file import check
 from penstock.records.dataset import Dataset
 from penstock.records.export import FILE_NAME, MODEL_NAME, Export
 
@@ -57,6 +58,8 @@ def export(folder: Path, *, holdout: Path, output: Path) -> Export:
     dataset = read_dataset(holdout)
     try:
         content, inputs = convert(loaded.pipeline, loaded.record)
+        # As the server does before it runs one: what it would refuse must not be registered.
+        check(content, where="its ONNX form")
         run = runner(content, inputs, where="its ONNX form")
     except (NotConvertibleError, IntegrityError) as error:
         return _record(loaded, dataset, reason=str(error))

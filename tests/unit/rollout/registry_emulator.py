@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,8 +66,11 @@ class RegistryEmulator:
     def set_terminated(self, run: str, **_: Any) -> None:
         self.get_run(run)
 
-    def log_metric(self, run: str, key: str, value: float, **_: Any) -> None:
-        self.get_run(run).data.metrics[key] = value
+    def log_inputs(self, run: str, **_: Any) -> None:
+        self.get_run(run)
+
+    def log_batch(self, run: str, *, metrics: Sequence[Any]) -> None:
+        self.get_run(run).data.metrics |= {metric.key: metric.value for metric in metrics}
 
     # -- artifacts
     def artifacts(self, run: str) -> Path:
