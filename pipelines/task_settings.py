@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import functools
 import re
-import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,20 +22,6 @@ from penstock.pipelines.outcomes import ENDINGS
 
 _NUMBER = re.compile(r"-\d+$")
 """What kfp adds to the name of a task that a pipeline has several times."""
-
-
-def _holds_a_container(task: dsl.PipelineTask) -> None:
-    """Check what kfp checks before each setting, in a hundredth of the time.
-
-    For the name of the setting, which only its error says, kfp reads the source of every caller:
-    most of what compiling costs.
-    """
-    if task.container_spec is None:
-        setting = sys._getframe(1).f_code.co_name
-        raise ValueError(f"{setting} can only be used on a task that is one container.")
-
-
-dsl.PipelineTask._ensure_container_spec_exists = _holds_a_container
 
 
 def sized(
