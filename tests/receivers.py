@@ -113,11 +113,16 @@ class Received:
         return [event["type"].removeprefix("io.penstock.") for event in self.events]
 
     def require_same(self, *, file: bool = True) -> None:
-        """Require that each place got every message, with one text and one identity."""
+        """Require that each place got every message, with one text and one identity.
+
+        Args:
+            file: Of the file too.
+        """
         texts = [event["data"]["text"] for event in self.events]
         assert [body["text"] for body in self.hooks] == texts
         assert [mail.get_content().strip() for mail in self.mails] == texts
-        assert [line["text"] for line in self.lines] == (texts if file else [])
+        if file:
+            assert [line["text"] for line in self.lines] == texts
         identities = [f"<{event['id']}@penstock>" for event in self.events]
         assert [mail["Message-ID"] for mail in self.mails] == identities
 

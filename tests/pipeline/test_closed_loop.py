@@ -134,7 +134,7 @@ class Loop:
     def told(self) -> list[tuple[str, str]]:
         """Return kind and text of what people got since the last time, the same at each place.
 
-        A pod has no file that people read: what is compiled names none.
+        But for the file: what is compiled names none, and looks of this process write into it.
         """
         self.received.require_same(file=False)
         new = self.received.events[self.heard :]
