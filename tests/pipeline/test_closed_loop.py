@@ -34,7 +34,7 @@ from penstock.project import Project
 from penstock.records.monitoring import MonitorState
 from penstock.registry import versions
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("closed-loop")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("closed-loop")]
 
 DEPLOYER = Path(__file__).parents[2] / "manifests/base/access/deployer.yaml"
 NAME = "simulated-transactions"
@@ -136,7 +136,7 @@ class Loop:
 
         But for the file: what is compiled names none, and looks of this process write into it.
         """
-        self.received.require_same(file=False)
+        self.received.require_same(file=False, since=self.heard)
         new = self.received.events[self.heard :]
         self.heard += len(new)
         kinds = [event["type"].removeprefix("io.penstock.") for event in new]
@@ -204,7 +204,7 @@ class Loop:
     def look_until(self, done: str, *, drift: float) -> list[str]:
         """Let users send and look, until an action of that kind is noted; return all tasks."""
         ran: list[str] = []
-        for _ in range(8):
+        for _ in range(16):
             if any(one.kind == done for one in self.state.actions[self.noted :]):
                 self.noted = len(self.state.actions)
                 return ran
@@ -260,6 +260,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, shell) -> Iterator[Loop]:
         yield found
 
 
+@pytest.mark.long
 def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
     loop.serve()
     assert set(loop.look()) == {"monitor", "intervene", "settle"}
@@ -300,6 +301,7 @@ def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
     assert used(loop.site.cluster.calls) <= rights
 
 
+@pytest.mark.long
 def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     floors = [{"metric": "average_precision", "at_least": 0.9999}]
     loop.changes["gate"] = GATE | {"floors": floors}
@@ -312,9 +314,10 @@ def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     assert loop.champion().version == version
 
 
+@pytest.mark.exhaustive
 def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> None:
     """A promotion is tried where the fixture is made."""
-    loop.told()
+    loop.heard = len(loop.received.events)
     champion = loop.champion().version
     floors = [{"metric": "average_precision", "at_least": 0.9999}]
     said = loop.release(gate=GATE | {"floors": floors})
@@ -332,8 +335,9 @@ def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> 
     assert loop.champion().version == champion
 
 
+@pytest.mark.exhaustive
 def test_who_waits_for_a_person_is_told_once_whoever_looks_meanwhile(loop: Loop) -> None:
-    loop.told()
+    loop.heard = len(loop.received.events)
     champion = loop.champion().version
     with loop.releasing(gate=GATE | {"approval": {"people": 1}}) as process:
         until(lambda: loop.received.mails[loop.heard :], seconds=1200, every=1)
