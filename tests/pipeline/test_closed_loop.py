@@ -327,7 +327,7 @@ def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> 
     assert f"Run of Kubeflow: run-{loop.runs}." in text
 
     faulty = loop.settings["deployment"] | {"fault_injection": "errors"}
-    said = loop.release(deployment=faulty)
+    said = loop.release(gate=GATE, deployment=faulty)
     ((kind, text),) = loop.told()
     assert kind == "release.rolled_back", said
     assert "server errors" in text or "failed" in text
