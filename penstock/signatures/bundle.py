@@ -126,6 +126,14 @@ def read_signed(path: Path, *, keys: KeyRing, signed: str) -> Signed:
     return Signed(statement=statement, by=key, file=path)
 
 
+def key_of(path: Path) -> str:
+    """Return the id of the key that a bundle names, unchecked; empty: there is none to be read."""
+    try:
+        return _read(path, signed="it").material.public_key.hint
+    except UntrustedError:
+        return ""
+
+
 def sign_statement(
     key: ec.EllipticCurvePrivateKey,
     *,

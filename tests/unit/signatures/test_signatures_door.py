@@ -1,4 +1,4 @@
-"""The check before a model is loaded: what a trusted key vouches for passes, all else is refused."""
+"""The check before a model is loaded: what a trusted key vouches for passes, else it is refused."""
 
 from __future__ import annotations
 
@@ -97,18 +97,16 @@ def test_what_a_trusted_key_signed_and_a_decision_approves_passes(door: Door) ->
     by = door.ask()
     assert by.files == by.decision == f"{door.identity[:16]} (ours.pub)"
     # What model-signing signs we check, and it checks what we keep.
+    from google.protobuf import json_format
     from in_toto_attestation.v1.statement import Statement
+    from in_toto_attestation.v1.statement_pb2 import Statement as Message
     from model_signing import verifying
 
     verifying.Config().use_elliptic_key_verifier(public_key=door.public).verify(
         door.folder, door.folder / signatures.MODEL
     )
     stated = payload(door.folder / signatures.DECISION)
-    Statement(
-        subjects=stated["subject"],
-        predicate_type=stated["predicateType"],
-        predicate=stated["predicate"],
-    ).validate()
+    Statement.copy_from_pb(json_format.ParseDict(stated, Message())).validate()
     assert Decision.parse(stated["predicate"]["decision"], where="").model == door.model
 
 
