@@ -175,7 +175,7 @@ class NotApprovedError(PenstockError):
 
 
 class UntrustedError(PenstockError):
-    """A server was told to trust certain keys, and a model is not vouched for by them.
+    """A model is not vouched for by the keys that its server is to trust.
 
     Raised when:
         The model is not signed, was altered, is signed by a key that is withdrawn or not trusted,

@@ -12,4 +12,4 @@ DECISION = f"{FOLDER}/decision.sig"
 """The decision about these files: a signed in-toto statement."""
 
 FILES = frozenset({MODEL, DECISION})
-"""What no digest of the model covers, these two files and no other: they speak of the digests."""
+"""What no digest of the model covers, these two files and no other: they are about the digests."""
