@@ -13,6 +13,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.common.progress import MARK
+from penstock.components._memory import killed
 from penstock.components._program import PROGRAM
+from penstock.errors import ServiceError
 from penstock.pipelines.step_cache import StepCache, StepCall
 from penstock.pipelines.warm import WarmSteps
 
@@ -132,6 +135,8 @@ class LocalSteps:
             )
         if end is None:
             return self._cold(cold)
+        if end.code == -signal.SIGKILL:
+            print(f"{ServiceError.__name__}: {killed(call.function)}")
         print("\n")
         return "warm", end.code == 0, end.cpu
 

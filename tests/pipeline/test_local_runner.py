@@ -142,6 +142,7 @@ def test_a_pipeline_ends_as_with_the_processes_of_kfp(
     for word in {"crash": ["ValueError: it broke"], "memory": ["MemoryError"]}.get(how, []):
         assert word in ours.log
         assert word in theirs.log
+    assert ("ServiceError: risky: its process was killed" in ours.log) is (how == "kill")
 
 
 def test_a_branch_runs_or_does_not(tmp_path: Path, warm: WarmSteps) -> None:
