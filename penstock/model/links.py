@@ -85,8 +85,8 @@ LOG_COEFFICIENTS = tuple(2 / odd for odd in range(9, -1, -2))
 def log(values: np.ndarray) -> np.ndarray:
     """Return the natural logarithm of values from 2**-51 to 2**51, float64, within 3e-16 of it.
 
-    NaN for NaN. Where it is beyond 1 that is a share of itself. A value is a power of 2, times the centre of a
-    part of 1 to 2, times (1 + s) / (1 - s) with a small s.
+    NaN for NaN. Where it is beyond 1 that is a share of itself. A value is a power of 2, times the
+    centre of a part of 1 to 2, times (1 + s) / (1 - s) with a small s.
 
     Example:
         >>> log(np.array([1.0, 2.0, 10.0])).round(12).tolist()

@@ -129,7 +129,7 @@ class SqlDestination:
         expected = sum(part.scored for part in found)
         if expected:
             of_run = f"FROM {quoted(self._table)} WHERE {RUN} = {self._mark(1)}"
-            query = f"SELECT count(*) {of_run}"  # noqa: S608
+            query = f"SELECT count(*) {of_run}"
             ((rows,),) = self._rows(query, self._run)
             if rows != expected:
                 raise IntegrityError(
@@ -184,7 +184,7 @@ class SqlDestination:
     def _require_alone(self, part: int) -> None:
         """Refuse a part that another process has appended since this one looked."""
         of_part = f"FROM {_PARTS} WHERE run = {self._mark(1)} AND part = {self._mark(2)}"
-        if self._session.rows(f"SELECT 1 {of_part}", (self._run, part)):  # noqa: S608
+        if self._session.rows(f"SELECT 1 {of_part}", (self._run, part)):
             raise taken_over(self._where)
 
     def _make_notes(self) -> None:
