@@ -34,7 +34,7 @@ from penstock.project import Project
 from penstock.records.monitoring import MonitorState
 from penstock.registry import versions
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("closed-loop")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("closed-loop")]
 
 DEPLOYER = Path(__file__).parents[2] / "manifests/base/access/deployer.yaml"
 NAME = "simulated-transactions"
@@ -264,7 +264,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory, shell) -> Iterator[Loop]:
         yield found
 
 
-@pytest.mark.long
 def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
     loop.serve(rows=AT_FIRST)
     assert set(loop.look()) == {"monitor", "intervene", "settle"}
@@ -305,7 +304,6 @@ def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
     assert used(loop.site.cluster.calls) <= rights
 
 
-@pytest.mark.long
 def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     floors = [{"metric": "average_precision", "at_least": 0.9999}]
     loop.changes["gate"] = GATE | {"floors": floors}
@@ -318,7 +316,6 @@ def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     assert loop.champion().version == version
 
 
-@pytest.mark.exhaustive
 def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> None:
     """A promotion is tried where the fixture is made."""
     loop.heard = len(loop.received.events)
@@ -339,7 +336,6 @@ def test_a_refusal_and_a_rollback_are_told_once_with_their_cause(loop: Loop) -> 
     assert loop.champion().version == champion
 
 
-@pytest.mark.exhaustive
 def test_who_waits_for_a_person_is_told_once_whoever_looks_meanwhile(loop: Loop) -> None:
     loop.heard = len(loop.received.events)
     champion = loop.champion().version
