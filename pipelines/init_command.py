@@ -93,7 +93,8 @@ def _write_for_the_repository(options: argparse.Namespace) -> None:
     found = project.load(options.output)
     folder = options.output.absolute().parent
     if options.backstage:
-        print(f"Wrote {write_entry(found, folder=folder, owner=options.backstage, force=options.force)}.")
+        owner = options.backstage
+        print(f"Wrote {write_entry(found, folder=folder, owner=owner, force=options.force)}.")
     if not options.ci:
         return
     for path in write_workflows(options.ci, found, file=options.output, force=options.force):

@@ -83,7 +83,9 @@ def _add_sync(actions: _Commands) -> None:
         "--file", type=Path, metavar="FILE", help="default: schedules.yaml beside the project file"
     )
     how = sync.add_mutually_exclusive_group()
-    how.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    how.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
     how.add_argument(
         "--check",
         action="store_true",

@@ -1,4 +1,4 @@
-"""The workflows that `penstock init --ci` writes: templates in which the same blocks of shell stand."""
+"""The workflows that `penstock init --ci` writes: templates that share blocks of shell."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def write_all(texts: Mapping[Path, str], *, force: bool) -> None:
 
 
 def root_of(folder: Path) -> Path:
-    """Return the repository that a folder is in: the folder above it that holds `.git`, or itself."""
+    """Return the repository of a folder: the one above it that holds `.git`, or itself."""
     return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 

@@ -1,4 +1,4 @@
-"""`penstock init --ci`: every block of shell in what it writes is run, in the order of the files."""
+"""`penstock init --ci`: every block of shell in what it writes is run, in order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import http.server
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -26,7 +25,7 @@ PROJECT = {
     "tracking_uri": "http://mlflow:5000",
     "training": {"trials": 1, "folds": 2, "candidates": ["linear"]},
     "gate": {"baseline": {"margin": 0.0}, "approval": {"people": 2}},
-    "notify": {"url": "https://example.com/told"},
+    "notify": {"file": "told.jsonl"},
 }
 SYSTEMS: dict[str, Callable[[Path], list[Block]]] = {
     "github": workflows.github,
@@ -142,7 +141,9 @@ LONG = pytest.mark.long
 @pytest.mark.parametrize(
     "system", ["github", pytest.param("gitlab", marks=LONG), pytest.param("jenkins", marks=LONG)]
 )
-def test_every_block_is_run_in_order(system, init, runner, repository, kfp_server, penstock) -> None:
+def test_every_block_is_run_in_order(
+    system, init, runner, repository, kfp_server, penstock
+) -> None:
     done = init("--ci", system)
     assert done.code == 0, done.err
     schedules = repository / "models" / "schedules.yaml"
@@ -152,7 +153,9 @@ def test_every_block_is_run_in_order(system, init, runner, repository, kfp_serve
     blocks = [block for path in written for block in SYSTEMS[system](Path(path))]
     if system != "github":
         # There a file of this kind is a variable that people set.
-        runner.settings["KF_PIPELINES_SA_TOKEN_PATH"] = str(runner.settings["RUNNER_TEMP"]) + "/token"
+        runner.settings["KF_PIPELINES_SA_TOKEN_PATH"] = (
+            str(runner.settings["RUNNER_TEMP"]) + "/token"
+        )
     for block in blocks:
         ended = runner.run(block)
         # Of a service that was stopped a look sees nothing, and says so.
@@ -215,16 +218,22 @@ def test_what_is_written_is_well_formed_and_asks_nothing_back(system, init, repo
     assert first.read_text() == texts[first]
 
 
-@pytest.mark.parametrize(("system", "schema"), [("github", "github-workflows"), ("gitlab", "gitlab-ci")])
+@pytest.mark.parametrize(
+    ("system", "schema"), [("github", "github-workflows"), ("gitlab", "gitlab-ci")]
+)
 def test_what_is_written_fits_the_published_schema(system, schema, init, repository) -> None:
     done = init("--ci", system)
-    files = [path for path in re.findall(r"^Wrote (.+)\.$", done.out, re.M) if path.endswith(".yml")]
+    files = [
+        path for path in re.findall(r"^Wrote (.+)\.$", done.out, re.M) if path.endswith(".yml")
+    ]
     command = [BIN / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files]
     if system == "gitlab":
         command += ["--data-transform", "gitlab-ci"]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    Path(files[0]).write_text(Path(files[0]).read_text().replace("script:", "scripts:").replace("steps:", "step:"))
+    Path(files[0]).write_text(
+        Path(files[0]).read_text().replace("script:", "scripts:").replace("steps:", "step:")
+    )
     assert subprocess.run(command, capture_output=True).returncode == 1
 
 
