@@ -34,7 +34,7 @@ NOT_RUN = {
     r"^openssl ": "not ours; tests/unit/registry signs with keys of this kind",
     r"^python -m penstock.serving ": "serves until it is ended; tests/unit/serving",
     r"^penstock submit |^penstock schedule ": "needs a Kubeflow; tests/submission has a stand-in",
-    r"^penstock init --": "for a repository; tests/submission/test_workflows.py runs what it writes",
+    r"^penstock init --": "for a repository; what it writes is run: test_workflows.py",
     r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
     r"^penstock experiment ": "needs what serves, and users; tests/unit/rollout/experiment",
     r"^penstock approve models:/simulated-transactions/2 ": "for that; likewise",

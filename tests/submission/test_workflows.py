@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ import workflow_files as workflows
 import yaml
 from running_process import served
 from workflow_files import BIN, Block, Runner
+
+from penstock.pipelines.cli import parser
 
 ROOT = Path(__file__).parents[2]
 PROJECT = {
@@ -134,13 +137,23 @@ def runner(repository, kfp_server, comments, tmp_path_factory) -> Runner:
     return Runner(repository, settings, expressions)
 
 
-LONG = pytest.mark.long
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_command_in_it_is_one_that_this_version_takes(system, init) -> None:
+    """Quickly; the next test runs them."""
+    done = init("--ci", system)
+    seen = set()
+    for path in re.findall(r"^Wrote (.+)\.$", done.out, re.M)[:-1]:
+        for block in SYSTEMS[system](Path(path)):
+            for line in block.text.replace("\\\n", "").splitlines():
+                if line.strip().startswith("penstock "):
+                    words = shlex.split(line.partition(" > ")[0])
+                    parser().parse_args(words[1:])
+                    seen.add(words[1])
+    assert seen == {"schedule", "run", "stop", "compile", "submit", "verify", "passport", "monitor"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "system", ["github", pytest.param("gitlab", marks=LONG), pytest.param("jenkins", marks=LONG)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_every_block_is_run_in_order(
     system, init, runner, repository, kfp_server, penstock
 ) -> None:
@@ -167,7 +180,7 @@ def test_every_block_is_run_in_order(
     assert "jo/wines/issues/12/" in path or "/projects/7/merge_requests/12/notes" in path
     assert token.removeprefix("Bearer ") == "may-comment"
     assert text.startswith("### Penstock: RELEASED\n")
-    assert re.search(r"^\| pass \| block \| floor ", text, re.M), text
+    assert re.search(r"^\| pass \| block \| baseline ", text, re.M), text
     names = {run["display_name"] for run in kfp_server.runs.values()}
     assert names == {"wine staging 0123abc"} | (
         {"wine production 0123abc"} if system != "github" else set()
@@ -182,6 +195,7 @@ def test_every_block_is_run_in_order(
     assert "Nothing was being served" in penstock("stop", "models/wine.yaml").out
 
 
+@pytest.mark.long
 def test_a_run_that_ends_before_the_gate_is_a_comment_too(init, runner, repository) -> None:
     assert init("--ci", "github").code == 0
     (repository / "models" / "sample.csv").write_text("acid,quality\n1,good\n2,bad\n")
