@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from penstock.captures.places import (
 )
 from penstock.captures.segments import LABELS, Kind, Manifest, SegmentId
 from penstock.captures.stores import Part, Written, remove_replaced, writers
+from penstock.captures.unclaimed import Unclaimed, remove_unclaimed
 from penstock.errors import InputError
 
 _PREDICTIONS: tuple[Kind, ...] = ("predictions",)
@@ -46,11 +47,14 @@ class Erased:
         rows: Rows.
         labels: Labels.
         files: Files that were rewritten.
+        unclaimed: Files that no manifest names. Those that had none for an hour were removed,
+            whatever rows they held: nobody could read them.
     """
 
     rows: int
     labels: int
     files: int
+    unclaimed: Unclaimed = field(default_factory=Unclaimed)
 
 
 def erase_request(source: str | Path, request_id: str) -> Erased:
@@ -66,13 +70,14 @@ def erase_request(source: str | Path, request_id: str) -> Erased:
 
     Example:
         >>> erase_request(Path("captures"), "order-7")
-        Erased(rows=0, labels=0, files=0)
+        Erased(rows=0, labels=0, files=0, unclaimed=Unclaimed(removed=0, young=0))
     """
     place = place_at(source)
-    remove_unfinished(place)
+    unclaimed = _remove_leftovers(place)
     rows, rewritten = _erase(place, _PREDICTIONS, lambda line: line.get("request_id") == request_id)
     labels, more = _erase(place, LABELS, lambda line: line.get("request_id") == request_id)
-    return _recorded(place, "a request id", Erased(len(rows), len(labels), rewritten + more))
+    erased = Erased(len(rows), len(labels), rewritten + more, unclaimed)
+    return _recorded(place, "a request id", erased)
 
 
 def erase_where(
@@ -103,7 +108,7 @@ def erase_where(
         penstock.errors.InputError: captures: no captured row has an input 'email'.
     """
     place = place_at(source)
-    remove_unfinished(place)
+    unclaimed = _remove_leftovers(place)
     known = False
 
     def chosen(line: dict[str, Any]) -> bool:
@@ -124,7 +129,13 @@ def erase_where(
     )
     rows, more = _erase(place, _PREDICTIONS, chosen)
     what = f"rows by the value of {column}"
-    return _recorded(place, what, Erased(len(rows), len(labels), rewritten + more))
+    return _recorded(place, what, Erased(len(rows), len(labels), rewritten + more, unclaimed))
+
+
+def _remove_leftovers(place: LocalPlace | RemotePlace) -> Unclaimed:
+    """Remove what killed writes have left, which cannot be read and so not be erased from."""
+    remove_unfinished(place)
+    return remove_unclaimed(place)
 
 
 def _erase(

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,8 @@ DEPTH = 4
 _UNFINISHED = re.compile(r"\.(predictions|feedback|unmatched|events|ended)-.*\.\d+")
 """What `LocalPlace.write` names a file until it is whole."""
 
-_UNFINISHED_SECONDS = 3600.0
+UNFINISHED_SECONDS = 3600.0
+"""Age at which what looks half done is not on its way any more: nothing more comes of it."""
 
 
 class Place(Protocol):
@@ -52,6 +54,10 @@ class Place(Protocol):
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file; it may be gone."""
+        ...
+
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written, in seconds since 1970; None: it is gone."""
         ...
 
 
@@ -104,6 +110,12 @@ class LocalPlace:
         """Remove a file; it may be gone."""
         self.path(folder, name).unlink(missing_ok=True)
 
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written; None: it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path(folder, name).stat().st_mtime
+        return None
+
 
 @dataclass(frozen=True)
 class RemotePlace:
@@ -155,6 +167,13 @@ class RemotePlace:
         with self._errors(), contextlib.suppress(FileNotFoundError):
             self.system.rm_file(self._address(folder, name))
 
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written, by the store's clock; None: it is gone."""
+        with self._errors(), contextlib.suppress(FileNotFoundError):
+            written: datetime = self.system.modified(self._address(folder, name))
+            return written.timestamp()
+        return None
+
     def _address(self, folder: str, name: str) -> str:
         parts = [self.root.rstrip("/"), *([] if folder == "." else [folder]), name]
         return "/".join(parts)
@@ -181,7 +200,7 @@ def remove_unfinished(place: Place) -> None:
     for folder, names in place.folders().items():
         for path in [place.path(folder, name) for name in names if _UNFINISHED.fullmatch(name)]:
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < time.time() - _UNFINISHED_SECONDS:
+                if path.stat().st_mtime < time.time() - UNFINISHED_SECONDS:
                     path.unlink()
 
 

@@ -11,7 +11,7 @@ from penstock.records.base import Record
 Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
 Told = Literal["released", "refused", "rolled_back", "failed", "unknown"]
-"""What people are told of an end. `unknown`: neither a step nor the registry could say."""
+"""What people get to know of an end. `unknown`: neither a step nor the registry could say."""
 
 IN_WORDS: dict[Told, str] = {
     "released": "released",

@@ -1,8 +1,8 @@
-"""What people are told of how a run on Kubeflow ended: once at each place, with the cause.
+"""The message on how a run on Kubeflow ended: once at each place, with the cause.
 
-Told is what a step has written down (`rollout.run_ended`). Where none has, or one has written an
-error, the registry is asked whether the run's version was promoted before anybody is told that it
-was not; and where that cannot be known, that is what is told.
+It says what a step has written down (`rollout.run_ended`). Where none has, or one has written an
+error, the registry is queried for what became of the run's version before it says that nothing was
+released; and where that cannot be known, it says so.
 """
 
 from __future__ import annotations

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from serving_process import ROW, Start
 
+from penstock.captures.erasure import erase_request
+from penstock.captures.places import packed, place_at
 from penstock.captures.reader import Cursor, read_labels, read_window
+from penstock.captures.retention import prune
 from penstock.processes.loopback import LOOPBACK
 from penstock.processes.supervisor import hold_port
 
@@ -115,3 +119,16 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_an_object_that_no_manifest_names_is_removed_by_its_age_in_the_store(bucket: str) -> None:
+    source = f"{bucket}-left"
+    place = place_at(source)
+    name = "predictions-20261129T120000000000-7-00ff-000001.jsonl.gz"
+    place.write("shop/3/pod", name, packed(b'{"request_id": "secret"}\n'))
+    place.write("shop/3/pod", "notes.jsonl.gz", b"of somebody else")
+    assert prune(source, days=1, megabytes=0).unclaimed == 0
+    assert erase_request(source, "secret").unclaimed.young == 1
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert prune(source, days=1, megabytes=0, now=later).unclaimed == 1
+    assert place.names("shop/3/pod") == ["notes.jsonl.gz"]
