@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import inspect
 import os
 import re
 import time
@@ -36,8 +37,13 @@ class Place(Protocol):
         """Return the names of the files in each folder, by its path below the root (`.`: it)."""
         ...
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the files in one folder, sorted; none where there is no folder."""
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Return the names of the files in one folder, sorted; none where there is no folder.
+
+        Args:
+            folder: The folder.
+            prefix: Only those that begin so.
+        """
         ...
 
     def read(self, folder: str, name: str) -> bytes:
@@ -77,10 +83,11 @@ class LocalPlace:
             found[relative.as_posix()] = sorted(names)
         return found
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """Return the names of the files in one folder."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.root / folder) as found:
-            return sorted(entry.name for entry in found if entry.is_file())
+            names = (entry.name for entry in found if entry.is_file())
+            return sorted(name for name in names if name.startswith(prefix))
         return []
 
     def path(self, folder: str, name: str) -> Path:
@@ -140,17 +147,25 @@ class RemotePlace:
             found.setdefault(folder or ".", []).append(name)
         return found
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """Return the names of the files in one folder."""
         address = self._address(folder, "").rstrip("/")
         with store_errors(self.shown):
             # What others wrote since the last look is there too.
             self.system.invalidate_cache(address)
             try:
-                found = self.system.ls(address, detail=True)
+                paths = self._listed(address, prefix)
             except FileNotFoundError:
                 return []
-        return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "file")
+        names = (path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == address)
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def _listed(self, address: str, prefix: str) -> list[str]:
+        # A folder may hold the segments of months; S3's and Google's stores list by the beginning.
+        if prefix and "prefix" in inspect.signature(self.system.find).parameters:
+            return list(self.system.find(address, prefix=prefix))
+        found = self.system.ls(address, detail=True)
+        return [one["name"] for one in found if one["type"] == "file"]
 
     def read(self, folder: str, name: str) -> bytes:
         """Return a file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from capture_rows import (
     label,
     rows,
 )
+from erasing_at_once import erase_at_once
 from running_process import until
 
 from penstock.captures import erasure, retention
@@ -392,6 +394,37 @@ def test_what_an_erasure_left_that_was_killed_before_its_manifest_is_removed(
     removed = retention.prune(store, days=1e5, megabytes=0).unclaimed
     assert removed == (1 if manifest == "its own" else 0)
     assert len(list(store.rglob("*.jsonl.gz"))) == 2 - removed
+
+
+@pytest.mark.parametrize("shipped", [False, True], ids=["folder", "shipped"])
+def test_of_two_erasures_at_once_neither_brings_back_what_the_other_erased(
+    tmp_path: Path, shipped: bool
+) -> None:
+    spool, store, meeting = tmp_path / "spool", tmp_path / "store", tmp_path / "meeting"
+    meeting.mkdir()
+    capture_all(spool, rows("ann"), rows("kept"), rows("bob", count=2))
+    if shipped:
+        ship(spool, LocalPlace(store), pod="pod")
+    source = store if shipped else spool
+    assert erase_at_once(str(source), "ann", "bob", meeting=meeting) == [1, 2]
+    assert not {"ann", "bob"} & set(_ids(source))
+    assert read_window(source, after=Cursor()).lost == 0
+    assert [one.rows for one in listed(source)] == [1]
+    everything = _everything(source)
+    assert "kept" in everything
+    assert not [name for name in ("ann", "bob") if name in everything]
+
+
+def test_a_pod_that_ships_again_brings_back_nothing_that_was_erased(tmp_path: Path) -> None:
+    spool, store = tmp_path / "spool", tmp_path / "store"
+    capture_all(spool, rows("secret"), rows("b"))
+    shutil.copytree(spool, tmp_path / "again")
+    ship(spool, LocalPlace(store), pod="pod")
+    erase_request(store, "secret")
+    # Its container was killed between the manifest and the removal of what it had shipped.
+    ship(tmp_path / "again", LocalPlace(store), pod="pod")
+    assert "secret" not in _everything(store)
+    assert not list((tmp_path / "again").glob("predictions-*"))
 
 
 @pytest.mark.parametrize("shipped", [False, True])
