@@ -129,9 +129,10 @@ def abort(intervals: Sequence[Interval], *, abort: AbortSpec) -> Finding | None:
         seconds += interval.seconds
         if candidate.requests < abort.burst_requests:
             continue
-        if candidate.server_errors < abort.error_burst * candidate.requests:
+        share = candidate.server_errors / candidate.requests
+        if share < abort.error_burst:
             break
-        if not _shared(stable, share=candidate.server_errors / candidate.requests):
+        if not _shared(stable, share=share):
             return _burst(stable, candidate, seconds, abort.error_burst)
     return None
 
