@@ -17,7 +17,7 @@ from penstock.rollout.spec import AbortSpec, RulesSpec
 _BURST_INTERVALS = 10
 """Newest intervals that are put together until there are requests enough to see a burst."""
 _SURE = math.log(100)
-"""By which a stable version that also fails is told from one that shares an outage."""
+"""By which a stable version that also fails is distinguished from one that shares an outage."""
 
 
 def judge(
