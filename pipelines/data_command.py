@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from penstock.pipelines.located import add_store_options, store_of
 from penstock.records.dataset import Dataset
 
 _REGISTERED = "models:/"
+_DIGEST = re.compile(r"[a-z][a-z0-9-]*:[0-9a-f]+")
 
 
 def add_data_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +59,8 @@ def _record(options: argparse.Namespace) -> Dataset:
     place = Path(options.dataset)
     if place.is_file():
         return Dataset.read(place)
-    if place.is_dir() or not options.dataset.startswith((_REGISTERED, "rows1:")):
+    registered = options.dataset.startswith(_REGISTERED) or _DIGEST.fullmatch(options.dataset)
+    if place.is_dir() or not registered:
         return Dataset.of(place)
     from penstock.registry import versions
     from penstock.registry.datasets import record_by_digest, record_of

@@ -32,7 +32,8 @@ def test_the_newest_delta_version_is_named_by_its_number(
     assert _rows(output) == sorted(
         pa.concat_tables([FIRST, SECOND]).to_pylist(), key=lambda row: row["age"]
     )
-    assert found.origin and found.origin.reference
+    assert found.origin
+    assert found.origin.reference
     assert found.origin.reference.named == {"kind": "delta", "locator": uri, "resolved": "1"}
     assert found.origin.source == {"uri": uri, "version": "1"}
     assert found.source_text == f"{uri}, delta version 1"
@@ -60,7 +61,9 @@ def test_a_delta_version_by_time_is_the_last_one_that_was_there(
     assert "no version as old as 2001-01-01" in refused
     written = DeltaTable(tmp_path / "lake").history()[-1]["timestamp"]
     found = read(uri, version="2099-01-01T00:00:00Z")
-    assert written and found.origin and found.origin.reference
+    assert written
+    assert found.origin
+    assert found.origin.reference
     assert (found.origin.reference.asked, found.origin.reference.resolved) == (
         "2099-01-01T00:00:00Z",
         "1",
@@ -103,9 +106,7 @@ def test_what_is_wrong_with_a_delta_source_is_said(
 def test_deletion_vectors_are_refused_and_not_passed_over(tmp_path: Path, refuse: Refuse) -> None:
     from deltalake import write_deltalake
 
-    write_deltalake(
-        tmp_path / "lake", FIRST, configuration={"delta.enableDeletionVectors": "true"}
-    )
+    write_deltalake(tmp_path / "lake", FIRST, configuration={"delta.enableDeletionVectors": "true"})
     assert "deletionVectors" in refuse(f"delta://{tmp_path}/lake", InputError)
 
 
@@ -123,7 +124,8 @@ def test_an_iceberg_snapshot_by_id_branch_and_tag(
         source = SourceSpec(uri="iceberg://lake/risk.people", version=version)
         found = ingest(source, output=tmp_path / str(place))
         assert found.rows == rows
-        assert found.origin and found.origin.reference
+        assert found.origin
+        assert found.origin.reference
         assert found.origin.reference.resolved == str(snapshot)
         assert found.origin.reference.asked == version
 
@@ -178,7 +180,7 @@ def test_what_cannot_be_restored_says_why_and_leaves_nothing(tmp_path: Path, rea
     table = DeltaTable(lake)
     table.delete()
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    with pytest.raises(InputError, match="a file of Delta version 1 is gone. VACUUM"):
+    with pytest.raises(InputError, match="a file of Delta version 1 is gone"):
         restore(dataset, output=again)
     shutil.rmtree(lake)
     with pytest.raises(InputError, match="there is no Delta table"):
@@ -199,4 +201,3 @@ def test_a_plain_source_is_restored_while_it_is_the_same(tmp_path: Path, read: R
     with pytest.raises(IntegrityError, match="keeps no versions and was changed since"):
         restore(dataset, output=tmp_path / "b")
     assert not (tmp_path / "b").exists()
-
