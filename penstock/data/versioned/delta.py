@@ -34,7 +34,7 @@ _PATIENCE = {
 
 @contextlib.contextmanager
 def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[OpenedVersion]:  # noqa: ARG001
-    """Yield a Delta table at the version that is asked for; see `opening.opened_version`."""
+    """Yield a Delta table at the version that is set; see `opening.opened_version`."""
     shown = redact_address(source.uri)
     table = _table(address, source.version, shown)
     version = str(table.version())

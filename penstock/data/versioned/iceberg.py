@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"iceberg://(?P<catalog>[^/]+)/(?P<table>[^/]+)")
 
 @contextlib.contextmanager
 def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[OpenedVersion]:  # noqa: ARG001
-    """Yield an Iceberg table at the snapshot that is asked for; see `opening.opened_version`."""
+    """Yield an Iceberg table at the snapshot that is set; see `opening.opened_version`."""
     shown = redact_address(source.uri)
     table = _table(address, shown)
     snapshot = _snapshot(table, source.version, shown)

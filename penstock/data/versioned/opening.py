@@ -80,10 +80,10 @@ def opened_version(source: SourceSpec, *, beside: Path) -> Iterator[OpenedVersio
 
 
 def require_unversioned(source: SourceSpec) -> None:
-    """Raise InputError if a version is asked for of a source that keeps none."""
+    """Raise InputError if a version is set of a source that keeps none."""
     if source.version:
         raise InputError(
-            f"version {source.version!r} is asked for of a source that keeps no versions",
+            f"version {source.version!r} is set, and the source keeps no versions",
             where=redact_address(source.uri),
             remedy="Remove source.version, or give the address of a source that keeps versions: "
             "delta://, iceberg:// or dvc://.",
