@@ -21,6 +21,7 @@ from penstock.errors import (
     UsageError,
 )
 from penstock.pipelines.captures_commands import add_captures_commands
+from penstock.pipelines.data_command import add_data_command
 from penstock.pipelines.example_command import add_example_command
 from penstock.pipelines.experiment_command import add_experiment_commands
 from penstock.pipelines.gate_command import add_gate_command
@@ -85,9 +86,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         return int(options.command(options))
     except MissingLibraryError as error:
         # Of all that a command needs, the one that is missed first may come with a smaller extra.
-        whole = MissingLibraryError(
-            error.library, extra=options.extra, where=f"penstock {options.called}"
-        )
+        # A library with an extra of its own is in none of those.
+        extra = options.extra if error.extra in ("laptop", "pipelines") else error.extra
+        whole = MissingLibraryError(error.library, extra=extra, where=f"penstock {options.called}")
         print(f"penstock: {whole}", file=sys.stderr)
         return EXIT_CODES["failed"]
     except PenstockError as error:
@@ -135,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     add_records_commands(commands)
     add_passport_command(commands)
     add_sign_command(commands)
+    add_data_command(commands)
     return parser
 
 
@@ -237,7 +239,7 @@ def _run(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     """Write the pipeline of a release, of a look or of a scoring as YAML for Kubeflow."""
     from penstock import project
-    from penstock.data.sources.addresses import is_local
+    from penstock.data.sources.addresses import is_local, is_versioned_folder
     from penstock.pipelines.compile import compile_monitor, compile_release, compile_score
     from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
@@ -258,7 +260,7 @@ def _compile(options: argparse.Namespace) -> int:
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
     if build is not release:
         return 0
-    if is_local(loaded.source.uri):
+    if is_local(loaded.source.uri) or is_versioned_folder(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
             "address that the cluster can reach when you submit it."
