@@ -58,6 +58,19 @@ def digest_of_folder(folder: Path, *, without: Collection[str] = ()) -> str:
     Raises:
         InputError: If the folder is absent or empty, or holds something that cannot be digested.
     """
+    return digest_of_text(canonical_json(digests_of_folder(folder, without=without)))
+
+
+def digests_of_folder(folder: Path, *, without: Collection[str] = ()) -> dict[str, str]:
+    """Return `sha256:<hex>` of every file below `folder`, by its name relative to it, with `/`.
+
+    Args:
+        folder: The folder.
+        without: Files that do not count, by such names.
+
+    Raises:
+        InputError: As `digest_of_folder`.
+    """
     if not folder.is_dir():
         raise InputError("the folder does not exist", where=str(folder))
     listing = {}
@@ -81,7 +94,7 @@ def digest_of_folder(folder: Path, *, without: Collection[str] = ()) -> str:
             listing[_utf8(name, where=folder)] = digest_of_file(path)
     if not listing:
         raise InputError("the folder holds no file", where=str(folder))
-    return digest_of_text(canonical_json(listing))
+    return listing
 
 
 def _utf8(name: str, *, where: Path) -> str:
