@@ -95,7 +95,7 @@ class _Pieces(lightgbm.Sequence):  # type: ignore[misc]
     def __getitem__(self, place: Any) -> np.ndarray:
         if isinstance(place, slice):
             return self._rows.piece(place)
-        return self._rows.piece(slice(place, place + 1))[0]
+        return np.asarray(self._rows.piece(slice(place, place + 1))[0])
 
 
 def _parameters(rows: Rows, settings: Settings) -> dict[str, Any]:
