@@ -259,6 +259,15 @@ def test_what_is_written_fits_the_published_schema(system, schema, init, reposit
     assert subprocess.run(command, capture_output=True).returncode == 1
 
 
+def test_the_blocks_are_shell_that_any_system_reads() -> None:
+    blocks = sorted((ROOT / "pipelines/ci/templates/blocks").glob("*.sh"))
+    assert len(blocks) >= 10
+    done = subprocess.run(
+        [BIN / "shellcheck", "--shell=sh", *blocks], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_actions_are_those_of_our_own_workflows(init, repository) -> None:
     """By their full versions: those that CI runs, which is all that was verified of them."""
     ours = "\n".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml"))

@@ -1,5 +1,5 @@
 # A registry and a webhook that the CI system knows are not for a sample.
-export MLFLOW_TRACKING_URI= PENSTOCK_WEBHOOK=
+export MLFLOW_TRACKING_URI='' PENSTOCK_WEBHOOK=''
 penstock run @PROJECT@ --comment gate.md \
   --set "source.uri=$PENSTOCK_SAMPLE" --set "source.query=''" \
   --set "tracking_uri=''" --set "notify={}" --set gate.approval.people=0 \
