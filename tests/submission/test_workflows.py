@@ -207,6 +207,7 @@ def test_every_block_is_run_in_order(
 def test_a_run_that_ends_before_the_gate_is_a_comment_too(init, runner, repository) -> None:
     assert init("--ci", "github").code == 0
     (repository / "models" / "sample.csv").write_text("acid,quality\n1,good\n2,bad\n")
+    (repository / "gate.md").write_text("### Penstock: RELEASED\n")
     (file,) = (repository / ".github" / "workflows").glob("*-pull-request.yml")
     blocks = workflows.github(file)
     (sampled,) = [block for block in blocks if block.does("penstock run")]
@@ -216,6 +217,7 @@ def test_a_run_that_ends_before_the_gate_is_a_comment_too(init, runner, reposito
         assert runner.run(block).returncode == 0
     (comment,) = Comments.taken
     assert "before the gate" in comment[2] or "### Penstock: FAILED" in comment[2]
+    assert "RELEASED" not in comment[2]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
