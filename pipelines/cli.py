@@ -38,6 +38,7 @@ from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, US
 from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.reproduce_command import add_reproduce_command
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
@@ -133,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     add_records_commands(commands)
     add_passport_command(commands)
     add_data_command(commands)
+    add_reproduce_command(commands)
     return parser
 
 
