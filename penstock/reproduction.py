@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import penstock
 from penstock import model as models
+from penstock import tracking
 from penstock.data.restore import restore
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
@@ -64,7 +65,11 @@ def reproduce(
     recipe = _recipe(registered, facts)
     table = folder / "dataset"
     restore(_known(facts.train, "the training part's record", facts), output=table, uri=source)
-    again = _trained(_validated(table, facts, folder), facts, recipe, folder=folder, seed=seed)
+    try:
+        again = _trained(_validated(table, facts, folder), facts, recipe, folder=folder, seed=seed)
+    finally:
+        # MLflow names one store for the process: the registry again, not the one of the training.
+        tracking.client(tracking_uri)
     made = Recipe.read(folder / "model" / FILE_NAME)
     circumstances = (
         *_libraries(facts.model, again),
@@ -120,9 +125,7 @@ def _validated(table: Path, facts: Facts, folder: Path) -> Path:
     return what_goes_on(table, folder / "valid")
 
 
-def _trained(
-    table: Path, facts: Facts, recipe: Recipe, *, folder: Path, seed: int | None
-) -> Model:
+def _trained(table: Path, facts: Facts, recipe: Recipe, *, folder: Path, seed: int | None) -> Model:
     """Split, make features and train by the recorded settings; return the new model's record."""
     known = _known(facts.split, "the record of its split", facts)
     settings = _known(known.settings, "the settings of its split", facts)

@@ -28,9 +28,7 @@ def add_reproduce_command(commands: argparse._SubParsersAction[argparse.Argument
     command.add_argument(
         "--seed", type=int, help="train with another seed, to see how much hangs on it"
     )
-    command.add_argument(
-        "--uri", default="", help="another address of the same source of its rows"
-    )
+    command.add_argument("--uri", default="", help="another address of the same source of its rows")
     command.set_defaults(command=_reproduce)
 
 

@@ -128,7 +128,9 @@ def _settings(
 ) -> dict[str, Any]:
     return {
         "contract": contract.model_dump(mode="json", exclude_defaults=True),
-        "expectations": [one.model_dump(mode="json", exclude_defaults=True) for one in expectations],
+        "expectations": [
+            one.model_dump(mode="json", exclude_defaults=True) for one in expectations
+        ],
         "options": options.model_dump(mode="json", exclude_defaults=True),
     }
 

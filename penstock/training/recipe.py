@@ -67,11 +67,8 @@ def _processor() -> tuple[str, frozenset[str]]:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor(), frozenset()
-    fields = dict(
-        (name.strip(), value.strip())
-        for name, mark, value in (line.partition(":") for line in text.splitlines())
-        if mark
-    )
+    lines = (line.partition(":") for line in text.splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in lines}
     flags = fields.get("flags", fields.get("Features", ""))
     return fields.get("model name", ""), frozenset(flags.split())
 

@@ -92,7 +92,9 @@ def test_what_is_wrong_with_a_delta_source_is_said(
     assert "neither a version's number nor a time" in refuse(uri, InputError, version="main")
     assert "there is no Delta table" in refuse(f"delta://{tmp_path}/none", InputError)
     assert "a query is for databases" in refuse(uri, InputError, query="SELECT 1")
-    assert "the source keeps no versions" in refuse(tmp_path / "people.csv", InputError, version="3")
+    assert "the source keeps no versions" in refuse(
+        tmp_path / "people.csv", InputError, version="3"
+    )
     assert "'years'" in refuse(uri, InputError, columns=["years"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
