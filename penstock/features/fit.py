@@ -277,7 +277,7 @@ def _write(
             columns=columns,
             outputs=outputs,
             transformer=files.digest_of_file(folder / TRANSFORMER_NAME),
-            settings=spec.model_dump(mode="json", exclude_defaults=True),
+            settings=spec.model_dump(mode="json", exclude_defaults=True, exclude={"engine"}),
             code=None if own is None else own.code,
         )
         if own is not None:

@@ -21,7 +21,7 @@ class Machine(Value):
         default=(), description="Vector instructions of the processor, of which libraries choose"
     )
     algebra: tuple[str, ...] = Field(
-        default=(), description="Linear algebra and thread libraries, with version and kernel"
+        default=(), description="Libraries of linear algebra, with release and kernel"
     )
 
 

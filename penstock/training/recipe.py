@@ -27,7 +27,8 @@ def recipe_of(
     """
     return Recipe(
         features=Features.read(features / FEATURES_NAME).settings,
-        training=spec.model_dump(mode="json", exclude_defaults=True),
+        # An engine does not change a model.
+        training=spec.model_dump(mode="json", exclude_defaults=True, exclude={"engine"}),
         positive=positive,
         value=None if value is None else _plain(value),
         machine=this_machine(),
@@ -51,6 +52,7 @@ def this_machine() -> Machine:
             if one.get(key) is not None
         )
         for one in threadpool_info()
+        if one["user_api"] == "blas"
     }
     processor, flags = _processor()
     return Machine(
