@@ -17,7 +17,7 @@ from penstock.rollout.spec import AbortSpec, RulesSpec
 _BURST_INTERVALS = 10
 """Newest intervals that are put together until there are requests enough to see a burst."""
 _SURE = math.log(100)
-"""By which a stable version that also fails is told from one that shares an outage."""
+"""By which a stable version that also fails is distinguished from one that shares an outage."""
 
 
 def judge(
@@ -129,9 +129,10 @@ def abort(intervals: Sequence[Interval], *, abort: AbortSpec) -> Finding | None:
         seconds += interval.seconds
         if candidate.requests < abort.burst_requests:
             continue
-        if candidate.server_errors < abort.error_burst * candidate.requests:
+        share = candidate.server_errors / candidate.requests
+        if share < abort.error_burst:
             break
-        if not _shared(stable, share=candidate.server_errors / candidate.requests):
+        if not _shared(stable, share=share):
             return _burst(stable, candidate, seconds, abort.error_burst)
     return None
 
