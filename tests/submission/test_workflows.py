@@ -271,6 +271,23 @@ def test_a_sample_that_is_not_there_is_asked_for(init, repository) -> None:
     assert "sample.csv" in done.out
 
 
+def test_backstage_knows_the_project_and_its_owner(init, repository) -> None:
+    """By the rules of its descriptor format; its own validators are JavaScript."""
+    assert init("--backstage", "group:default/team-risk").code == 0
+    entry = yaml.safe_load((repository / "catalog-info.yaml").read_text())
+    assert (entry["apiVersion"], entry["kind"]) == ("backstage.io/v1alpha1", "Component")
+    assert re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", entry["metadata"]["name"])
+    assert all(
+        re.fullmatch(r"[a-z0-9+#]+(-[a-z0-9+#]+)*", tag) for tag in entry["metadata"]["tags"]
+    )
+    assert entry["metadata"]["description"] == "A model that predicts quality, released by Penstock"
+    assert entry["spec"] == {
+        "type": "model",
+        "lifecycle": "experimental",
+        "owner": "group:default/team-risk",
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
