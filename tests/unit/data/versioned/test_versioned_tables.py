@@ -203,3 +203,35 @@ def test_a_plain_source_is_restored_while_it_is_the_same(tmp_path: Path, read: R
     with pytest.raises(IntegrityError, match="keeps no versions and was changed since"):
         restore(dataset, output=tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_delta_table_in_an_object_store(
+    tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    delta_table(tmp_path / "lake")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "me",
+            "AWS_SECRET_ACCESS_KEY": "secret-of-mine",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="lake")
+        for path in (tmp_path / "lake").rglob("*.*"):
+            key = f"people/{path.relative_to(tmp_path / 'lake')}"
+            client.upload_file(str(path), "lake", key)
+        dataset = read("delta+s3://lake/people")
+        assert dataset.rows == 5
+        again = restore(dataset, output=tmp_path / "again")
+        assert again.content == dataset.content
+        assert "secret-of-mine" not in dataset.model_dump_json()
+    finally:
+        server.stop()
