@@ -48,7 +48,7 @@ class RunResult:
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
-    access: AccessSpec = AccessSpec()
+    access: AccessSpec = field(default_factory=AccessSpec)
     settings: tuple[str, ...] = ()
     times: tuple[StepTime, ...] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)

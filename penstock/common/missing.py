@@ -53,6 +53,8 @@ def _extra(name: str) -> str:
         return "boosting"
     if name in ("dask", "distributed"):
         return "dask"
+    if name == "opentelemetry":
+        return "tracing"
     return "pipelines" if name in _COMPOSING else "laptop"
 
 

@@ -1,4 +1,4 @@
-"""What a gateway asks of whoever sends requests through it: a token, and trust in its certificate."""
+"""What a gateway asks of whoever sends requests through it, and how its certificate is checked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from penstock.common.secrets import references, resolve
 from penstock.errors import InputError, ServiceError
 from penstock.records.spec import Spec
 
-TOKEN_FIELD = "deployment.kserve.access.token"
+_FIELD = "deployment.kserve.access.token"
 
 REFUSED = (401, 403)
 """What a gateway answers to whom it does not let in."""
 
 _REMEDY = (
-    f"Name one that it takes in {TOKEN_FIELD}, for example ${{secret:penstock-endpoint/token}}; "
+    f"Name one that it takes in {_FIELD}, for example ${{secret:penstock-endpoint/token}}; "
     "docs/endpoint-access.md says how."
 )
 
@@ -51,11 +51,11 @@ def headers_of(access: AccessSpec) -> dict[str, str]:
     """
     if not access.token:
         return {}
-    token = resolve(access.token, where=TOKEN_FIELD).strip()
+    token = resolve(access.token, where=_FIELD).strip()
     if not token.isascii() or not token.isprintable():
         raise InputError(
             "the token holds characters that no header can carry",
-            where=TOKEN_FIELD,
+            where=_FIELD,
             remedy="Write it in one line of ASCII.",
         )
     return {"authorization": f"Bearer {token}"}
@@ -102,7 +102,7 @@ def curl_options(access: AccessSpec) -> str:
     options = f"--cacert {access.ca_file} " if access.ca_file else ""
     if not access.token:
         return options
-    (first, *_) = references(access.token, where=TOKEN_FIELD)
+    (first, *_) = references(access.token, where=_FIELD)
     shown = f"${first.variable}" if first.variable else f"$(cat {first.name})"
     return f'{options}-H "authorization: Bearer {shown}" '
 

@@ -68,4 +68,4 @@ def test_policies_are_as_their_definitions_have_them(built: Build, folder: str) 
     if missing:
         names = ", ".join(missing)
         pytest.skip(f"NOT TESTED: no definition of {names} is here; `make build/crds` fetches it")
-    assert found == dict.fromkeys(found, [])
+    assert not any(found.values())
