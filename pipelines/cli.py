@@ -37,6 +37,7 @@ from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, US
 from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.review_command import add_review_commands
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
@@ -127,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     add_experiment_commands(commands)
     add_recall_command(commands)
     add_captures_commands(commands)
+    add_review_commands(commands)
     add_score_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)

@@ -47,6 +47,7 @@ NOT_RUN = {
     r"^penstock compile --score": "needs a section; tests/unit/scoring/test_scoring_pipeline.py",
     r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
+    r"^penstock review ": "needs captured rows; tests/unit/captures/test_captures_review.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
     r"--tracking-uri https://": "needs a server; the same without it is run",
     r"^penstock (example|init|run|status|audit|stop) example": "make run's folder; test_release.py",
