@@ -24,8 +24,8 @@ _REMEDY = (
 )
 _TRIES = 60
 _SHUT_OUT = 5.0
-"""Seconds after which a gateway that lets nothing in is not waited for: it may have been told of
-the token just now."""
+"""Seconds after which a gateway that lets nothing in is not waited for: it may have
+learned of the token just now."""
 _OPEN = AccessSpec()
 _LEAST = 0.2
 """Share of an equal split's answers that each version must have given: fewer of 60 than that come
