@@ -174,6 +174,18 @@ class NotApprovedError(PenstockError):
     """
 
 
+class UntrustedError(PenstockError):
+    """A model is not vouched for by the keys that its server is to trust.
+
+    Raised when:
+        The model is not signed, was altered, is signed by a key that is withdrawn or not trusted,
+        its signed decision is absent, of other files or no approval, or the keys cannot be read.
+
+    What to do:
+        The message names version and key. Sign the version with `penstock sign`, or serve another.
+    """
+
+
 class ServiceError(PenstockError):
     """A service (registry, store, server, cluster, webhook) did not respond as it must.
 

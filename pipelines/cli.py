@@ -40,6 +40,7 @@ from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.review_command import add_review_commands
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
+from penstock.pipelines.sign_command import add_sign_command
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.pipelines.standard_output import reader_is_gone
 from penstock.pipelines.trigger_command import add_trigger_command
@@ -133,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     add_remote_commands(commands)
     add_records_commands(commands)
     add_passport_command(commands)
+    add_sign_command(commands)
     return parser
 
 

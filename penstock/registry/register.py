@@ -23,7 +23,7 @@ from penstock.records.export import FOLDER, Export
 from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
-from penstock.registry import audit, binding, logged, versions
+from penstock.registry import audit, binding, logged, signing, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, keep_pack, write_pack
@@ -164,6 +164,7 @@ def _new_version(
     grounds = _with_carried(model, grounds)
     with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
         tags = tags | _export_tags(folder, exported)
+        tags |= _signature_tags(signing.sign_model(folder, decision=decision, name=name))
         run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
         with TemporaryDirectory() as place:
             pack = Path(place) / "pack"
@@ -240,6 +241,10 @@ def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
         versions.EXPORT_DIGEST: export_digest_of(folder),
         versions.EXPORT_MAX_DIFFERENCE: f"{exported.max_difference:.3g}",
     }
+
+
+def _signature_tags(key: str) -> dict[str, str]:
+    return {versions.SIGNED_BY: key} if key else {}
 
 
 def _served(version: Version) -> str:

@@ -41,6 +41,9 @@ EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
 EVIDENCE_DIGEST = "penstock.evidence_digest"
 TRAINED_BY = "penstock.trained_by"
+SIGNED_BY = "penstock.signed_by"
+"""Tag of the id of the key that signed the version's files last. Nothing is decided by it."""
+
 APPROVAL = "penstock.approval."
 """Prefix of the tags that hold approvals and rejections of a version."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from signing_keys import write_keypair
 
 from penstock import project
 from penstock.common.yaml_file import read_value
@@ -248,6 +249,10 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     (folder / "later.csv").write_text(table(200, start=5_000))
     pyarrow.parquet.write_table(pyarrow.csv.read_csv("later.csv"), "holdout.parquet")
     (folder / "policy.yaml").write_text("baseline: {margin: 0.0}\n")
+    # What openssl has made there.
+    (folder / "trusted").mkdir()
+    private, public = write_keypair(folder, "signing")
+    public.rename(folder / "trusted" / "2026-11.pub")
 
     way = [command for command in OURS if not command.reason and command not in OTHER_TABLES]
     assert [c.words[1] for c in way[:5]] == ["init", "run", "run", "status", "rollback"]
@@ -255,6 +260,8 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     back = False
     for command in [command for command in way if command not in ended] + ended[:1]:
         capfd.readouterr()
+        if command.words[1] == "sign":
+            monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(private))
         if command.words[1] == "run":
             done = shell(*command.words[1:])
             code, said = done.returncode, done.stdout + done.stderr
