@@ -104,7 +104,7 @@ class DecisionValue(Spec):
         """
         if self.review is None:
             return None
-        amounts = dict(self.matrix or {})
+        amounts = {} if self.matrix is None else self.matrix.model_dump()
         if not amounts or any(isinstance(amount, str) for amount in amounts.values()):
             raise ValueError("review: needs a matrix of numbers, by which mistakes are compared")
         return band_of(

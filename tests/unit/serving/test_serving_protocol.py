@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from serving_process import v2_body
 
 from penstock.model import LoadedModel, load
 from penstock.records.dataset import Column
-from penstock.records.model import Abstention
+from penstock.records.model import Abstention, Model
 from penstock.serving import requests, responses
 from penstock.serving.columns import Intake
 from penstock.serving.prediction import Prediction, prediction_of, row_scores
@@ -90,27 +88,25 @@ def test_responses_say_what_answered_and_match_their_metadata(
         assert len(v1["probabilities"][0]) == len(v1["classes"])
 
 
-def test_rows_that_are_left_to_people_are_marked_beside_the_answers(
-    models: Callable[..., Path], instances: list[dict[str, Any]]
-) -> None:
-    plain = Service(load(models()), name="adult", version="3")
-    record = plain.record.model_copy(update={"abstention": Abstention(low=0.2, high=0.8)})
-    asking = replace(plain, scorer=replace(plain.scorer, record=record))  # type: ignore[type-var]
-    body = orjson.dumps({"instances": instances})
-    before, after = (orjson.loads(one.predict(body, "v1").body) for one in (plain, asking))
-    marked = after.pop("abstained")
+def test_rows_that_are_left_to_people_are_marked_beside_the_answers() -> None:
+    facts: Any = {"task": "binary", "classes": ("no", "yes"), "positive": "yes", "table": "t"}
+    plain = Model.model_construct(**facts)
+    asking = Model.model_construct(**facts, abstention=Abstention(low=0.05, high=0.75))
+    scores, labels = np.array([0.01, 0.4, 0.9]), np.array(["no", "yes", "yes"])
+    said: Any = {"name": "adult", "version": "3"}
+    v1, v2 = [], []
+    for record in (plain, asking):
+        answer = prediction_of(record, labels=labels, scores=scores)
+        v1.append(responses.v1_response(answer, record=record, **said))
+        names = [tensor["name"] for tensor in responses.output_tensors(record)]
+        v2.append(
+            responses.v2_response(answer, record=record, **said, request_id=None, outputs=names)
+        )
+    assert v1[1].pop("abstained") == [False, True, False]
+    assert v2[1]["parameters"].pop("abstained") == "[false,true,false]"
     # What a client reads of an answer stays as it is.
-    assert after == before
-    positive = record.classes.index("yes")
-    scores = [row[positive] for row in after["probabilities"]]
-    assert marked == [0.2 < score < 0.8 for score in scores]
-    assert set(marked) == {True, False}
-    tensors = v2_body(instances)
-    old, new = (
-        orjson.loads(one.predict(orjson.dumps(tensors), "v2").body) for one in (plain, asking)
-    )
-    assert orjson.loads(new["parameters"].pop("abstained")) == marked
-    assert new == old
+    assert v1[0] == v1[1]
+    assert v2[0] == v2[1]
 
 
 def test_all_protocols_carry_the_same_rows(
