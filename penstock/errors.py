@@ -138,6 +138,7 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
             remedy=f"Install it with: pip install 'penstock[{extra}]'",
         )
         self.library = self.name = library
+        self.extra = extra
 
     def __reduce__(self) -> tuple[Any, ...]:
         again, given, fields = super().__reduce__()

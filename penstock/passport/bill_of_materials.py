@@ -154,7 +154,7 @@ def _data(facts: Facts) -> Iterator[dict[str, Any]]:
 def _described(record: Dataset | None) -> dict[str, Any]:
     if record is None:
         return {}
-    text = f"{record.rows} rows, {len(record.columns)} columns, from {record.source}"
+    text = f"{record.rows} rows, {len(record.columns)} columns, from {record.source_text}"
     return {"description": text}
 
 

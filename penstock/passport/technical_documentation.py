@@ -151,7 +151,7 @@ def _dataset(name: str, record: Dataset | None, digest: str) -> str:
     if record is None:
         return f"{name} {digest}, of which no record was kept"
     counted = f"{record.rows:,} rows, {len(record.columns)} columns"
-    return f"{name} {digest}: {counted}, from {record.source}"
+    return f"{name} {digest}: {counted}, from {record.source_text}"
 
 
 def _validated(facts: Facts) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -163,7 +164,7 @@ def _new_version(
     """Export the model, keep the evidence in its run, and create the version with its tags."""
     grounds = _with_carried(model, grounds)
     with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
-        tags = tags | _export_tags(folder, exported)
+        tags = tags | _export_tags(folder, exported) | _reference_tag(grounds.train)
         tags |= _signature_tags(signing.sign_model(folder, decision=decision, name=name))
         run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
         with TemporaryDirectory() as place:
@@ -245,6 +246,13 @@ def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
 
 def _signature_tags(key: str) -> dict[str, str]:
     return {versions.SIGNED_BY: key} if key else {}
+
+
+def _reference_tag(training: Dataset | None) -> dict[str, str]:
+    reference = training.origin.reference if training and training.origin else None
+    if reference is None:
+        return {}
+    return {versions.DATA_REFERENCE: json.dumps(reference.named, ensure_ascii=False)}
 
 
 def _served(version: Version) -> str:

@@ -48,7 +48,8 @@ class _Source:
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return the command line of a server."""
-    result = argparse.ArgumentParser(prog=prog, description=description)
+    # An admission policy reads options by their whole names.
+    result = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     add = result.add_argument
     add("--model", required=True, help="the model's folder, models:/name/3 or models:/name@alias")
     add("--name", default="", help="its name in requests (a folder needs it)")

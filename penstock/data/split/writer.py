@@ -152,6 +152,7 @@ def _write(
         "assumptions": dataset.assumptions,
         "reading": dataset.reading,
         "parent": dataset.content,
+        "origin": dataset.origin_of_parts,
     }
     sample_of = assignment.holdout.digest.rows
     with writing(train, digest=assignment.train.digest) as to_train:
