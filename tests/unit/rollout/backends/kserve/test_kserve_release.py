@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,9 @@ from penstock.rollout import control
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import history, target_of
 
-KEY = "a-key-of-the-rollout"
 READ = {"prometheus": {"url": "http://127.0.0.1:9"}}
 REPLAY = {"source": "replay"}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _locked(site: Site) -> Iterator[None]:
-    """Every request through the gateway needs a key: users' and the rollouts' own."""
-    site.lock(KEY, access={"token": "${secret:penstock-endpoint/token}"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PENSTOCK_SECRET_PENSTOCK_ENDPOINT__TOKEN", KEY)
-        yield
 
 
 def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
