@@ -88,7 +88,7 @@ def _list(options: argparse.Namespace) -> int:
     """Show folders and versions: files, rows, labels, rows lost, from when to when."""
     from penstock.captures.listing import listed
 
-    source = _source(options)
+    source = source_of(options)
     found = listed(source)
     if not found:
         print(f"Nothing was captured at {source}.")
@@ -113,7 +113,7 @@ def _export(options: argparse.Namespace) -> int:
 
     found = locate(options.project)
     made = export(
-        _source(options, found),
+        source_of(options, found),
         output=options.output,
         target=found.project.target,
         version=options.version,
@@ -138,7 +138,7 @@ def _labels(options: argparse.Namespace) -> int:
     columns = LabelColumns(
         request=options.id, label=options.label or found.project.target, row=options.row
     )
-    done = label_rows(_source(options, found), SourceSpec(uri=options.table), columns)
+    done = label_rows(source_of(options, found), SourceSpec(uri=options.table), columns)
     print(f"Wrote {done.written:,} labels.")
     for count, what in (
         (done.before, "were there already"),
@@ -162,7 +162,7 @@ def _erase(options: argparse.Namespace) -> int:
         )
     found = locate(options.project)
     with _kept_by_the_monitor(found) as answered:
-        return _erased(options, source=_source(options, found), answered=answered)
+        return _erased(options, source=source_of(options, found), answered=answered)
 
 
 def _erased(options: argparse.Namespace, *, source: str | Path, answered: Answered) -> int:
@@ -241,7 +241,7 @@ def _prune(options: argparse.Namespace) -> int:
             where="deployment.kserve.captures",
             remedy="Set days or megabytes there.",
         )
-    pruned = prune(_source(options, found), days=settings.days, megabytes=settings.megabytes)
+    pruned = prune(source_of(options, found), days=settings.days, megabytes=settings.megabytes)
     print(f"Removed {pruned.segments:,} segments with {pruned.rows:,} rows and labels.")
     _say_unclaimed(pruned.unclaimed)
     return 0
@@ -288,7 +288,8 @@ def _listener(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _source(options: argparse.Namespace, found: Located | None = None) -> str | Path:
+def source_of(options: argparse.Namespace, found: Located | None = None) -> str | Path:
+    """Return the captures that `--at` names, or those of the project's service."""
     if options.at:
         return str(options.at)
     from penstock.rollout.captures import captures_of

@@ -40,6 +40,7 @@ from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.reproduce_command import add_reproduce_command
+from penstock.pipelines.review_command import add_review_commands
 from penstock.pipelines.schedule_commands import add_schedule_commands
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
@@ -131,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     add_experiment_commands(commands)
     add_recall_command(commands)
     add_captures_commands(commands)
+    add_review_commands(commands)
     add_score_commands(commands)
     add_remote_commands(commands)
     add_schedule_commands(commands)

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -198,7 +198,7 @@ def _run(
         tee = LogTee(stream, view)
         with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
             finished, times = _execute(pipeline, parameters, home, where, fresh=fresh, plain=plain)
-    return result_of(
+    result = result_of(
         view,
         finished=finished,
         where=where,
@@ -209,6 +209,8 @@ def _run(
         settings=tuple(settings),
         name=project.name,
     )
+    on_cluster = project.deployment.router != "local"
+    return replace(result, access=project.deployment.kserve.access) if on_cluster else result
 
 
 def _execute(

@@ -19,6 +19,7 @@ from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
 from penstock.records.run_end import Outcome
+from penstock.rollout.access import AccessSpec
 from penstock.rollout.words import headline
 
 
@@ -47,6 +48,7 @@ class RunResult:
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
+    access: AccessSpec = field(default_factory=AccessSpec)
     settings: tuple[str, ...] = ()
     times: tuple[StepTime, ...] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)

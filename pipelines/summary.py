@@ -113,7 +113,9 @@ def _lines(result: RunResult) -> Iterator[str]:
     yield from _rollout(result)
     if result.outcome == "released" and result.deployment and result.holdout:
         yield _entry("Served at", f"{result.deployment.url}  (end it with: penstock stop)")
-        yield _entry("Try it", curl_line(result.deployment, holdout=result.holdout))
+        yield _entry(
+            "Try it", curl_line(result.deployment, holdout=result.holdout, access=result.access)
+        )
     yield _entry("Pages", f"{_near(result.home / INDEX)}  (this run and all before it)")
     for name, path in result.reports.items():
         yield _entry("Reports" if name == next(iter(result.reports)) else "", _near(path))

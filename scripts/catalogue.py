@@ -220,6 +220,7 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.notification import NotifySpec
     from penstock.quality.spec import ContractColumn, Expectation, QuarantineSpec
     from penstock.rollout import spec as rollout
+    from penstock.rollout.access import AccessSpec
     from penstock.rollout.autoscaling_spec import AutoscalingSpec, StabilizationSpec
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
@@ -229,6 +230,7 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "deployment": [
             ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.access", AccessSpec),
             ("deployment.kserve.autoscaling", AutoscalingSpec),
             ("deployment.kserve.autoscaling.behavior", StabilizationSpec),
             ("deployment.kserve.captures", ShippedCapturesSpec),

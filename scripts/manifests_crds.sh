@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 folder=${1:?usage: $0 FOLDER}
 
 if ! command -v go >/dev/null; then
-  echo "Go is not here, so Gateway, EnvoyProxy, PodMonitor and PrometheusRule have no schema to be checked against." >&2
+  echo "Go is not here, so Gateway, EnvoyProxy, SecurityPolicy, Certificate, PodMonitor and PrometheusRule have no schema to be checked against." >&2
   exit 0
 fi
 
@@ -25,9 +25,13 @@ cp "$gateway"/config/crd/standard/gateway.networking.k8s.io_{gateways,gatewaycla
 prometheus=$(module github.com/prometheus-operator/prometheus-operator "$PROMETHEUS_OPERATOR_VERSION")
 cp "$prometheus"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml "$partial"
 envoy=$(module github.com/envoyproxy/gateway "$ENVOY_GATEWAY_VERSION")
-# A chart's template: without its `if`, it is the definition.
-sed '/^{{/d' "$envoy/charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml" \
-  >"$partial/gateway.envoyproxy.io_envoyproxies.yaml"
+# Charts' templates: without their `if`, they are the definitions.
+for kind in envoyproxies securitypolicies; do
+  sed '/^{{/d' "$envoy/charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_$kind.yaml" \
+    >"$partial/gateway.envoyproxy.io_$kind.yaml"
+done
+certificates=$(module github.com/cert-manager/cert-manager "$CERT_MANAGER_VERSION")
+cp "$certificates/deploy/crds/cert-manager.io_certificates.yaml" "$partial"
 # Dask's operator brings its definition in its Python package, in its chart.
 if python=$(command -v .venv/bin/python || command -v python3) &&
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$partial" "dask-kubernetes==$DASK_OPERATOR_VERSION"; then

@@ -21,6 +21,7 @@ _ALONE = {
     "distributed": "dask",
     "dvc": "dvc",
     "lightgbm": "boosting",
+    "opentelemetry": "tracing",
     "pyiceberg": "iceberg",
     "xgboost": "boosting",
 }

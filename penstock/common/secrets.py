@@ -38,13 +38,14 @@ READ_IN = (
     "notify.email.password",
     "trigger.token",
     "deployment.kserve.prometheus.url",
+    "deployment.kserve.access.token",
 )
 """The fields of the project file in which references are read."""
 
 NO_RELEASE = ("trigger.token", "scoring.source.uri", "scoring.source.query", "scoring.destination")
 """Those of them that no step of a run or of the monitor reads: a trigger does, or a scoring."""
 
-_NAMED = ("notify.email.password", "trigger.token")
+_NAMED = ("notify.email.password", "trigger.token", "deployment.kserve.access.token")
 """Fields that hold a secret and nothing else."""
 
 WEBHOOKS = ("notify.webhook",)

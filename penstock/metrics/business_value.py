@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from penstock.errors import InputError
+from penstock.metrics.abstention import band_of
 from penstock.metrics.expression import Expression, parse
-from penstock.records.model import Task
+from penstock.records.model import Abstention, Task
 from penstock.records.spec import Spec
 
 if TYPE_CHECKING:
@@ -81,6 +82,36 @@ class DecisionValue(Spec):
         "example `-abs(truth - predicted)`",
     )
     unit: str = Field(default="", max_length=20, description="For example EUR")
+    review: float | None = Field(
+        default=None,
+        # A policy that does not ask for it keeps its digest.
+        exclude_if=lambda cost: cost is None,
+        description="What it costs that a person decides a row, above 0; rows for which that is "
+        "cheaper than the model's mistakes are left to people. Needs a matrix of numbers",
+    )
+
+    @model_validator(mode="after")
+    def _reviewed(self) -> DecisionValue:
+        self.abstention()
+        return self
+
+    def abstention(self) -> Abstention | None:
+        """Return where a row is left to a person; None: the model decides every row.
+
+        Raises:
+            ValueError: If what mistakes cost is not the same for every row, or a person is cheaper
+                nowhere.
+        """
+        if self.review is None:
+            return None
+        amounts = {} if self.matrix is None else self.matrix.model_dump()
+        if not amounts or any(isinstance(amount, str) for amount in amounts.values()):
+            raise ValueError("review: needs a matrix of numbers, by which mistakes are compared")
+        return band_of(
+            miss=amounts["true_positive"] - amounts["false_negative"],
+            false_alarm=amounts["true_negative"] - amounts["false_positive"],
+            review=self.review,
+        )
 
     @model_validator(mode="after")
     def _one_form(self) -> DecisionValue:

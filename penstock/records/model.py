@@ -137,6 +137,13 @@ def _interval(of: Estimate) -> str:
     return f"{of.value:.4f} ({of.low:.4f} to {of.high:.4f})"
 
 
+class Abstention(Value):
+    """Probabilities of the positive class, between which a row is left to a person."""
+
+    low: float = Field(ge=0, lt=1)
+    high: float = Field(gt=0, le=1)
+
+
 class OwnCode(Value):
     """Code of the project's own that a model carries, in its folder `code`."""
 
@@ -189,6 +196,12 @@ class Model(Record):
         default=None,
         description="Binary task: score from which the positive class is predicted, chosen on "
         "out-of-fold predictions of the training part",
+    )
+    abstention: Abstention | None = Field(
+        default=None,
+        exclude_if=lambda band: band is None,
+        description="Binary task: where a person is cheaper than the model, by `gate.cost.review`. "
+        "None: the model decides every row",
     )
     columns: tuple[Column, ...]
     reading: Reading | None = Field(

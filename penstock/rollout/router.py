@@ -47,11 +47,13 @@ class Address:
 
     Attributes:
         url: Scheme, host and port.
-        headers: What each request carries besides, to get where it is meant to.
+        headers: What each request carries besides, to get in and where it is meant to.
+        ca_file: Certificates (PEM) that its own is checked against; empty: the system's.
     """
 
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)

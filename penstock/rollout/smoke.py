@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import ServiceError
 from penstock.records.release import Deployment
+from penstock.rollout.access import AccessSpec, curl_options, headers_of, trusted
 from penstock.rollout.router import Address, Release
 from penstock.rollout.traffic import predict_url
 from penstock.serving.parity_check import as_instances, columns_of, difference, sample_rows
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 AGENT = "penstock-smoke"
 
+_OPEN = AccessSpec()
 _TIMEOUT = 60.0
 _LARGEST = 2**25
 
@@ -88,8 +91,13 @@ def check(
     return rows
 
 
-def curl_line(deployment: Deployment, *, holdout: Path) -> str:
+def curl_line(deployment: Deployment, *, holdout: Path, access: AccessSpec = _OPEN) -> str:
     """Return a line that, pasted into a shell, sends the deployment one holdout row.
+
+    Args:
+        deployment: What serves.
+        holdout: Where the row is from.
+        access: How requests get in; a token is named in the line as the variable that holds it.
 
     Raises:
         ServiceError: If the deployment does not answer.
@@ -98,8 +106,9 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
 
     address = f"{deployment.url}/v2/models/{deployment.service}"
     try:
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            response = client.get(address).raise_for_status()
+        verify = _verified(address, access.ca_file)
+        with httpx.Client(trust_env=False, timeout=30, verify=verify) as client:
+            response = client.get(address, headers=headers_of(access)).raise_for_status()
         names = [str(tensor["name"]) for tensor in response.json()["inputs"]]
     except httpx.HTTPError as error:
         raise ServiceError(f"the service does not answer: {error}", where=address) from error
@@ -107,7 +116,8 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
         raise _foreign(f"it says {response.text:.200}", where=address) from error
     instances = as_instances(sample_rows(holdout, rows=1), names)
     body = json.dumps({"instances": instances}, ensure_ascii=False)
-    return f"curl -s {predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
+    url = predict_url(deployment.url, deployment.service)
+    return f"curl -s {curl_options(access)}{url} -d {shlex.quote(body)}"
 
 
 def _ask(
@@ -121,7 +131,8 @@ def _ask(
 
     headers = {"user-agent": AGENT, "accept-encoding": "identity", **address.headers}
     body = json.dumps({"instances": instances}).encode()
-    with httpx.Client(trust_env=False, timeout=_TIMEOUT, headers=headers) as client:
+    verify = _verified(address.url, address.ca_file)
+    with httpx.Client(trust_env=False, timeout=_TIMEOUT, headers=headers, verify=verify) as client:
         try:
             with client.stream(
                 "POST",
@@ -145,6 +156,11 @@ def _ask(
         return json.loads(answer, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise _foreign(f"it is no JSON: {text:.200}", where=address.url) from error
+
+
+def _verified(url: str, ca_file: str) -> ssl.SSLContext | bool:
+    """Return what a server's certificate is checked by; nothing is read where it shows none."""
+    return trusted(ca_file) if url.startswith("https:") else False
 
 
 def _read(blocks: Iterator[bytes], *, where: str) -> bytes:

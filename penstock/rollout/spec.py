@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
 from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
+from penstock.rollout.access import AccessSpec
 from penstock.rollout.autoscaling_spec import AutoscalingSpec
 
 Fault = Literal[
@@ -284,6 +285,7 @@ class KserveSpec(Spec):
         description="URL at which this step reaches the gateway; empty: what its status says, or "
         "that of the InferenceService for kserve-knative",
     )
+    access: AccessSpec = AccessSpec()
     hostname: str = Field(
         default="",
         description="Host that users call it by; empty: any, distinguished by the path. "

@@ -11,6 +11,8 @@ from pathlib import Path
 from penstock.serving.request_errors import RequestError
 
 _SCHEME = b"bearer "
+_OWN = b"x-penstock-feedback-token"
+"""For clients of a gateway that takes `authorization` for itself."""
 _SHORTEST = 16
 
 
@@ -44,11 +46,10 @@ class FeedbackAccess:
                 "token for feedback; start it with --feedback-token-file",
                 status=403,
             )
-        given = headers.get(b"authorization", b"")
-        shown = given[len(_SCHEME) :].strip() if given.lower().startswith(_SCHEME) else b""
-        if not hmac.compare_digest(shown, token):
+        if not hmac.compare_digest(_shown(headers), token):
             raise RequestError(
-                "feedback needs the header `authorization: Bearer TOKEN`",
+                "feedback needs the header `authorization: Bearer TOKEN`, or "
+                f"`{_OWN.decode()}: TOKEN` where a gateway takes that one for itself",
                 status=401,
                 headers=[(b"www-authenticate", b"Bearer")],
             )
@@ -60,6 +61,14 @@ class FeedbackAccess:
             return b""
         # A file that is empty or half written must not let anybody in.
         return token if len(token) >= _SHORTEST else b""
+
+
+def _shown(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the token that a request shows; empty: none."""
+    if own := headers.get(_OWN, b"").strip():
+        return own
+    given = headers.get(b"authorization", b"")
+    return given[len(_SCHEME) :].strip() if given.lower().startswith(_SCHEME) else b""
 
 
 def is_loopback(host: str) -> bool:

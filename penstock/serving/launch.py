@@ -178,11 +178,16 @@ def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, A
     from penstock.processes import logs
     from penstock.serving.app import InferenceApp
     from penstock.serving.server import serve
+    from penstock.serving.tracing import traced
 
     try:
         if options.log is not None:
             request_log.watch(logs.bound(options.log))
-        application = (build or InferenceApp)(service, request_log)
+        application = traced(
+            (build or InferenceApp)(service, request_log),
+            name=service.name,
+            version=service.version,
+        )
         gc.freeze()
         gc.enable()
         serve(application, service.limits, host=options.host, port=options.port)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from penstock.metrics.abstention import abstained
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -54,10 +56,12 @@ class Prediction:
     Attributes:
         labels: One prediction a row: a class, or a number for a regression.
         probabilities: One list a row, in the order of the model's classes; None for a regression.
+        abstained: Whether each row is left to a person; None: the model decides every row.
     """
 
     labels: list[Any]
     probabilities: list[list[float]] | None
+    abstained: list[bool] | None = None
 
 
 def prediction_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> Prediction:
@@ -68,7 +72,9 @@ def prediction_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> P
         return Prediction(labels=labels.tolist(), probabilities=scores.tolist())
     positive_last = record.classes[1] == record.positive
     pairs = [[1 - p, p] if positive_last else [p, 1 - p] for p in scores.tolist()]
-    return Prediction(labels=labels.tolist(), probabilities=pairs)
+    band = record.abstention
+    left = None if band is None else abstained(band, scores).tolist()
+    return Prediction(labels=labels.tolist(), probabilities=pairs, abstained=left)
 
 
 def without_score(scores: np.ndarray) -> int | None:

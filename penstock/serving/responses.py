@@ -22,6 +22,8 @@ def v1_response(answer: Prediction, *, record: Model, name: str, version: str) -
         body["probabilities"] = answer.probabilities
     if record.task == "binary":
         body["positive"] = record.positive
+    if answer.abstained is not None:
+        body["abstained"] = answer.abstained
     body["model_name"] = name
     body["model_version"] = version
     body["dataset"] = record.dataset_version
@@ -68,6 +70,9 @@ def v2_response(
         parameters["classes"] = orjson.dumps(record.classes).decode()
     if record.task == "binary":
         parameters["positive"] = record.positive
+    if answer.abstained is not None:
+        # No tensor: a client that reads all of them by their place would find one too many.
+        parameters["abstained"] = orjson.dumps(answer.abstained).decode()
     body: dict[str, Any] = {"model_name": name, "model_version": version}
     if request_id is not None:
         body["id"] = request_id

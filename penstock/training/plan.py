@@ -11,7 +11,7 @@ from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
 from penstock.metrics.business_value import DecisionValue
 from penstock.own_code.reference import Reference
-from penstock.records.model import Task
+from penstock.records.model import Abstention, Task
 from penstock.training import estimators
 from penstock.training.inputs import Problem
 from penstock.training.monotonic import check_families
@@ -39,6 +39,7 @@ class Plan:
         threshold: The threshold, where it is given.
         gains: What rows are worth, where the threshold maximises that.
         unit: Of that value.
+        abstention: Where a row is left to a person; None: nowhere.
     """
 
     metric: Metric
@@ -46,6 +47,7 @@ class Plan:
     threshold: float | None
     gains: Gains | None = None
     unit: str = ""
+    abstention: Abstention | None = None
 
 
 class PolicyCheck(Protocol):
@@ -113,19 +115,20 @@ def plan_of(
                 remedy=f"Leave it at auto for a {problem.task} task.",
             )
         return Plan(metric, None, None)
+    band = None if value is None else value.abstention()
     if isinstance(spec.threshold, str):
         chosen = _objective(spec.threshold, value)
         if chosen != "cost":
-            return Plan(metric, chosen, None)
+            return Plan(metric, chosen, None, abstention=band)
         assert value is not None
-        return Plan(metric, chosen, None, gains_of(problem, value, train=train), value.unit)
+        return Plan(metric, chosen, None, gains_of(problem, value, train=train), value.unit, band)
     if not 0 <= spec.threshold <= 1:
         raise InputError(
             f"threshold is {spec.threshold}, but scores are probabilities",
             where="training.threshold",
             remedy="Give a number from 0 to 1, or auto.",
         )
-    return Plan(metric, None, spec.threshold)
+    return Plan(metric, None, spec.threshold, abstention=band)
 
 
 def _refuse_large_target(problem: Problem, spec: TrainingSpec) -> None:

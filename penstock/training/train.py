@@ -343,6 +343,7 @@ class _Training:
             calibration=None if calibrator is None else calibrator.record,
             positive=problem.positive,
             threshold=threshold,
+            abstention=self._plan.abstention,
             columns=problem.inputs,
             reading=problem.reading(),
             metric=self._plan.metric.name,

@@ -188,6 +188,9 @@ def secrets_named(resources: Sequence[Resource]) -> set[tuple[str | None, str]]:
         for listener in gateway["spec"]["listeners"]:
             for reference in listener.get("tls", {}).get("certificateRefs", ()):
                 named.add((namespace(gateway), reference["name"]))
+    for policy in of(resources, "SecurityPolicy"):
+        for reference in policy["spec"].get("apiKeyAuth", {}).get("credentialRefs", ()):
+            named.add((namespace(policy), reference["name"]))
     return named
 
 

@@ -49,6 +49,7 @@ NOT_RUN = {
     r"^penstock compile --score": "needs a section; tests/unit/scoring/test_scoring_pipeline.py",
     r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
+    r"^penstock review ": "needs captured rows; tests/unit/captures/test_captures_review.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
     r"^penstock (data restore|reproduce) ": "needs a registered version; tests/unit/registry",
     r"--tracking-uri https://": "needs a server; the same without it is run",

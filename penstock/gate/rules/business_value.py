@@ -11,16 +11,19 @@ from penstock.errors import InputError
 from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.metrics.business_value import PER, PREDICTED, TRUTH, DecisionValue
 from penstock.metrics.expression import parse
+from penstock.records.base import Value
 from penstock.records.decision import RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import CANDIDATE, EvaluationBase
-from penstock.records.model import Task
+from penstock.records.model import Abstention, Task
 from penstock.records.operations import Operations
 from penstock.reports.blocks import Grid, Part, figure, not_measured_part
 from penstock.reports.page import Cell, Section, paragraph, table
 from penstock.reports.words import title_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from penstock.gate.holdout import Context
 
 NAME = "cost"
@@ -44,6 +47,15 @@ class BusinessValueSpec(DecisionValue, RuleSpec):
         return self
 
 
+class Reviewed(Value):
+    """What comes of leaving some rows to people, who decide right."""
+
+    band: Abstention
+    share: Estimate = Field(description="Share of the rows that people decide")
+    per_thousand: Estimate = Field(description="Value of 1,000 decisions, people's cost taken off")
+    cost: float = Field(description="Of one decision by a person")
+
+
 class BusinessValue(Measurement):
     """The value of 1,000 decisions about rows like the holdout's."""
 
@@ -54,6 +66,11 @@ class BusinessValue(Measurement):
         default={}, description="The same of the champion and the baselines, by their names"
     )
     rows: int = Field(default=0, description="Rows that have a value")
+    reviewed: Reviewed | None = Field(
+        default=None,
+        exclude_if=lambda found: found is None,
+        description="The candidate's, where people decide some rows. None: the model decides all",
+    )
     notes: tuple[str, ...] = ()
 
 
@@ -134,8 +151,13 @@ class BusinessValueRule(Rule[BusinessValueSpec, BusinessValue]):
         if found is None:
             return not_measured_part("Business value")
         unit = f" ({found.unit})" if found.unit else ""
-        row = [f"Value per 1,000 decisions{unit}", figure(found.per_thousand)]
-        return Part("Business value", [Grid(["What", "Figure"], [row], (1,))])
+        rows = [[f"Value per 1,000 decisions{unit}", figure(found.per_thousand)]]
+        if (reviewed := found.reviewed) is not None:
+            rows += [
+                [f"The same, where people decide some rows{unit}", figure(reviewed.per_thousand)],
+                ["Share of the rows that people decide", figure(reviewed.share)],
+            ]
+        return Part("Business value", [Grid(["What", "Figure"], rows, (1,))])
 
 
 def _measure(settings: BusinessValueSpec, context: Context) -> BusinessValue:
@@ -177,6 +199,7 @@ def _measure(settings: BusinessValueSpec, context: Context) -> BusinessValue:
         )
         for name, values in found.items()
     }
+    reviewed = _reviewed(settings, context, values=found[CANDIDATE], truth=truth, known=known)
     lacking = int((~known).sum())
     needed = f"lack one of {', '.join(sorted(settings.names()))}" if settings.names() else ""
     unseen = "are of a class that the model does not know" if settings.matrix is not None else ""
@@ -186,6 +209,7 @@ def _measure(settings: BusinessValueSpec, context: Context) -> BusinessValue:
         per_thousand=figures.pop(CANDIDATE),
         others=figures,
         rows=int(known.sum()),
+        reviewed=reviewed,
         notes=(
             (
                 f"{lacking:,} rows {' or '.join(filter(None, (needed, unseen)))}: they have no "
@@ -194,6 +218,46 @@ def _measure(settings: BusinessValueSpec, context: Context) -> BusinessValue:
             if lacking
             else ()
         ),
+    )
+
+
+def _reviewed(
+    settings: BusinessValueSpec,
+    context: Context,
+    *,
+    values: np.ndarray,
+    truth: np.ndarray,
+    known: np.ndarray,
+) -> Reviewed | None:
+    """Return what comes of leaving the rows of the band to people; `values` are of 1,000 each."""
+    import numpy as np
+
+    from penstock.metrics.abstention import abstained
+    from penstock.metrics.bootstrap import percentile_interval, replicate
+    from penstock.metrics.methods import wilson
+    from penstock.metrics.weighted import Means
+
+    band, matrix = settings.abstention(), settings.matrix
+    if band is None or matrix is None or settings.review is None:
+        return None
+    holdout, confidence = context.holdout, context.confidence
+    left = abstained(band, holdout.scores[CANDIDATE])
+    right = np.where(truth == holdout.record.positive, matrix.true_positive, matrix.true_negative)
+    decided = np.where(left, PER * (right.astype(float) - settings.review), values)[known]
+    drawn = replicate(
+        {CANDIDATE: [Means({"value": decided})]},
+        rows=len(decided),
+        resamples=context.resamples,
+        seed=context.seed,
+    )
+    low, high = wilson(int(left.sum()), len(left), confidence=confidence)
+    return Reviewed(
+        band=band,
+        share=Estimate(value=float(left.mean()), low=low, high=high),
+        per_thousand=percentile_interval(
+            decided.mean(), drawn[CANDIDATE]["value"], confidence=confidence
+        ),
+        cost=settings.review,
     )
 
 
@@ -238,12 +302,26 @@ def _section(evaluation: EvaluationBase, found: BusinessValue) -> Section:
             " Each model decides at its own threshold, which its training chose on rows held out "
             "of the training part; nothing was chosen on these rows."
         )
+    if found.reviewed is not None:
+        rows.append(["Candidate, with people", *_ends(found.reviewed.per_thousand)])
     return Section(
         "Business value",
         table(["Model", f"1,000 decisions{unit}", "from", "to"], rows, numeric=(1, 2, 3))
         + paragraph(explanation)
+        + (paragraph(_review_text(found.reviewed, evaluation)) if found.reviewed else "")
         + "".join(map(paragraph, found.notes)),
         f"The value per 1,000 decisions{unit}, with {evaluation.confidence:.0%} intervals.",
+    )
+
+
+def _review_text(found: Reviewed, evaluation: EvaluationBase) -> str:
+    share = found.share
+    return (
+        f"Rows with a probability of the positive class between {found.band.low:.4g} and "
+        f"{found.band.high:.4g} are left to people (Chow's rule, at a cost of {found.cost:g} "
+        f"each): {share.value:.1%} of the holdout ({evaluation.confidence:.0%} interval "
+        f"{share.low:.1%} to {share.high:.1%}), so the model decides {1 - share.value:.1%}. People "
+        "are taken to decide right, and probabilities to be calibrated."
     )
 
 

@@ -248,7 +248,7 @@ def test_kubeflow_is_told_the_accounts_of_our_runs() -> None:
     assert container["env"] == [{"name": "ALLOWEDSERVICEACCOUNTS", "value": ",".join(ours)}]
 
 
-SERVED = {"penstock-object-store", "penstock-gateway-tls"}
+SERVED = {"penstock-object-store", "penstock-gateway-tls", "penstock-endpoint-keys"}
 """Secrets among the models: of the store that model servers read, and of their gateway."""
 
 

@@ -178,3 +178,22 @@ def test_no_line_to_ask_with_is_made_of_another_s_answer(
     deployment = Deployment.model_construct(url=url, service="adult")
     with pytest.raises(ServiceError, match="not the model server"):
         smoke.curl_line(deployment, holdout=tmp_path)
+
+
+def test_a_line_for_a_gateway_with_a_key_names_it_and_does_not_hold_it(
+    foreign: Foreign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstock.rollout.access import AccessSpec, curl_options
+
+    monkeypatch.setenv("KEY", "secret-of-the-endpoint")
+    access = AccessSpec(token="${env:KEY}", ca_file="/etc/ca.pem")
+    options = curl_options(access)
+    assert options == '--cacert /etc/ca.pem -H "authorization: Bearer $KEY" '
+    assert curl_options(AccessSpec(token="${file:/run/t}")).endswith('Bearer $(cat /run/t)" ')
+    foreign.status = 401
+    deployment = Deployment.model_construct(
+        url=f"http://127.0.0.1:{foreign.server_port}", service="adult"
+    )
+    with pytest.raises(ServiceError, match="401") as caught:
+        smoke.curl_line(deployment, holdout=tmp_path, access=access)
+    assert "secret-of" not in str(caught.value)

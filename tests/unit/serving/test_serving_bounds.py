@@ -217,6 +217,10 @@ def test_labels_are_taken_with_the_token_alone_where_others_reach_the_server(
     for wrong in ("", "Bearer", "Basic a", "Bearer a token of some", "a token of some length"):
         assert send(authorization=wrong) == 401
     assert send(authorization="bearer a token of some length") == 200
+    assert send(**{"x-penstock-feedback-token": "a token of another length"}) == 401
+    # The gateway's key is in the other one.
+    own = {"x-penstock-feedback-token": "a token of some length"}
+    assert send(authorization="Bearer the key", **own) == 200
     assert server.metric("penstock_labelled_requests_total", origin="live") == 1
 
 

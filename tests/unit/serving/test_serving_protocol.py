@@ -13,6 +13,7 @@ import pytest
 
 from penstock.model import LoadedModel, load
 from penstock.records.dataset import Column
+from penstock.records.model import Abstention, Model
 from penstock.serving import requests, responses
 from penstock.serving.columns import Intake
 from penstock.serving.prediction import Prediction, prediction_of, row_scores
@@ -85,6 +86,27 @@ def test_responses_say_what_answered_and_match_their_metadata(
         assert v1["classes"] == list(record.classes)
         assert orjson.loads(v2["parameters"]["classes"]) == list(record.classes)
         assert len(v1["probabilities"][0]) == len(v1["classes"])
+
+
+def test_rows_that_are_left_to_people_are_marked_beside_the_answers() -> None:
+    facts: Any = {"task": "binary", "classes": ("no", "yes"), "positive": "yes", "table": "t"}
+    plain = Model.model_construct(**facts)
+    asking = Model.model_construct(**facts, abstention=Abstention(low=0.05, high=0.75))
+    scores, labels = np.array([0.01, 0.4, 0.9]), np.array(["no", "yes", "yes"])
+    said: Any = {"name": "adult", "version": "3"}
+    v1, v2 = [], []
+    for record in (plain, asking):
+        answer = prediction_of(record, labels=labels, scores=scores)
+        v1.append(responses.v1_response(answer, record=record, **said))
+        names = [tensor["name"] for tensor in responses.output_tensors(record)]
+        v2.append(
+            responses.v2_response(answer, record=record, **said, request_id=None, outputs=names)
+        )
+    assert v1[1].pop("abstained") == [False, True, False]
+    assert v2[1]["parameters"].pop("abstained") == "[false,true,false]"
+    # What a client reads of an answer stays as it is.
+    assert v1[0] == v1[1]
+    assert v2[0] == v2[1]
 
 
 def test_all_protocols_carry_the_same_rows(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
 from penstock.records.rollout import HistogramBuckets
+from penstock.rollout.access import with_access
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.kserve import admitted, detect, pods, routes
 from penstock.rollout.backends.kserve.attendance import Attendance
@@ -274,7 +275,9 @@ class KserveBackend(Backend[ClusterArm]):
 
     def address(self, role: Role) -> Address:
         """Return where a role's version alone answers."""
-        return Address(self._gateway, self._marked(role, SMOKE))
+        access = self._spec.access
+        headers = with_access(self._marked(role, SMOKE), access)
+        return Address(self._gateway, headers, ca_file=access.ca_file)
 
     def observe(self) -> Observation:
         """Return what came of the requests that were replayed, and of users' where they count."""
@@ -325,8 +328,10 @@ class KserveBackend(Backend[ClusterArm]):
     def _connected(self) -> tuple[Prober, Measured]:
         assert self._gateway, "exclusive() comes first"
         if self._opened is None:
-            prober = Prober(self._gateway, service=self._service)
-            self._opened = prober, Measured(predict_url(self._gateway, self._service))
+            access = self._spec.access
+            prober = Prober(self._gateway, service=self._service, access=access)
+            measured = Measured(predict_url(self._gateway, self._service), access=access)
+            self._opened = prober, measured
         return self._opened
 
     def _headers(self, arm: str) -> dict[str, str]:

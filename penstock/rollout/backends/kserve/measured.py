@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.access import AccessSpec, trusted, with_access
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER
 from penstock.rollout.proxy.stats import Buckets, Outcome, Pair, PairStats, Stats
 from penstock.rollout.router import Observation
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Drawn, not dealt in turn: rows are sent round and round, and a pattern of its own would give each
 # version other rows, whose scores differ whatever the versions do.
 _random = random.Random()  # noqa: S311
+_OPEN = AccessSpec()
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class Measured:
 
     Args:
         url: Where a body is posted to.
+        access: How requests get in there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, access: AccessSpec = _OPEN) -> None:
         self._url = url
+        self._access = access
+        self._trusted = trusted(access.ca_file) if url.startswith("https:") else True
         self._lock = threading.Lock()
         self._epoch = secrets.token_hex(8)
         self._steering = Steering(headers={})
@@ -133,8 +138,10 @@ class Measured:
         begun = time.perf_counter()
         outcome = Outcome(0, replayed=True)
         try:
-            headers = steering.headers[version]
-            async with session.post(self._url, data=body, headers=headers) as response:
+            headers = with_access(steering.headers[version], self._access)
+            async with session.post(
+                self._url, data=body, headers=headers, ssl=self._trusted
+            ) as response:
                 outcome.body = await response.read()
                 # An answer of the gateway's own, or of another version, is none of this one's.
                 if response.headers.get(VERSION_HEADER) == str(version):

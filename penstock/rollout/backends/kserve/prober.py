@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from penstock.errors import ServiceError
+from penstock.rollout.access import REFUSED, AccessSpec, refused, trusted, with_access
 from penstock.rollout.traffic import AGENT
 
 VERSION_HEADER = "x-penstock-version"
@@ -22,6 +23,10 @@ _REMEDY = (
     "from here, name one that is in deployment.kserve.address."
 )
 _TRIES = 60
+_SHUT_OUT = 5.0
+"""Seconds after which a gateway that lets nothing in is not waited for: it may have
+learned of the token just now."""
+_OPEN = AccessSpec()
 _LEAST = 0.2
 """Share of an equal split's answers that each version must have given: fewer of 60 than that come
 with a chance of 2e-7 where the split is there."""
@@ -33,16 +38,19 @@ class Prober:
     Args:
         url: The gateway.
         service: The service.
+        access: How requests get in at the gateway.
     """
 
-    def __init__(self, url: str, *, service: str) -> None:
+    def __init__(self, url: str, *, service: str, access: AccessSpec = _OPEN) -> None:
         self._url = f"{url}/v2/models/{service}"
+        self._access = access
+        self._refusal = 0
         self._http = httpx.Client(
             timeout=_TIMEOUT,
             trust_env=False,
             headers={"user-agent": AGENT},
             # Reading the certificates takes longer than asking.
-            verify=url.startswith("https:"),
+            verify=trusted(access.ca_file) if url.startswith("https:") else False,
         )
 
     def close(self) -> None:
@@ -51,12 +59,16 @@ class Prober:
 
     def version(self, headers: Mapping[str, str] = {}) -> str:
         """Return the version that answers now, or in words what came instead."""
+        self._refusal = 0
         try:
-            response = self._http.get(self._url, headers=dict(headers))
+            response = self._http.get(self._url, headers=with_access(headers, self._access))
         except httpx.HTTPError as error:
             return f"no answer ({error})"
         found = response.headers.get(VERSION_HEADER)
-        return str(found) if found else f"status {response.status_code}: {response.text[:200]}"
+        if found:
+            return str(found)
+        self._refusal = response.status_code if response.status_code in REFUSED else 0
+        return f"status {response.status_code}: {response.text[:200]}"
 
     def wait_for(self, version: int, *, headers: Mapping[str, str], timeout: float) -> None:
         """Return once `version` answers requests with these headers.
@@ -141,13 +153,18 @@ class Prober:
         what: str,
     ) -> None:
         """Ask until an answer `fits`; None: it does, and more of them are needed."""
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
+        deadline, let_in = begun + timeout, begun
         while True:
             found = self.version(headers)
             verdict = fits(found)
             if verdict:
                 return
-            if verdict is False and time.monotonic() > deadline:
+            now = time.monotonic()
+            let_in = let_in if self._refusal else now
+            if now - let_in > _SHUT_OUT:
+                raise refused(self._refusal, where=self._url, token=bool(self._access.token))
+            if verdict is False and now > deadline:
                 raise ServiceError(
                     f"{what} after {timeout:g} s; the last answer was of "
                     + (f"version {found}" if found.isdigit() else found),

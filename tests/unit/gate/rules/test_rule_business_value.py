@@ -99,6 +99,32 @@ def test_a_given_objective_is_kept_and_cost_needs_a_rule(tmp_path: Path) -> None
     assert not (tmp_path / "none" / "model").exists()
 
 
+def test_rows_that_people_decide_cheaper_are_stated_with_an_interval(made: Made) -> None:
+    numbers = {"true_positive": 1, "false_positive": -2, "false_negative": -10}
+    policy = {"cost": {"matrix": numbers, "unit": "EUR", "review": 0.55}}
+    found = kpi(made, policy)
+    reviewed = found.reviewed
+    assert reviewed is not None
+    # A miss costs 11, a false alarm 2.
+    assert (reviewed.band.low, reviewed.band.high) == pytest.approx((0.05, 0.725))
+    table, model = read_table(made.holdout), load(made.model)
+    scores = model.scores(model.frame(table))
+    left = (scores > 0.05) & (scores < 0.725)
+    assert left.any()
+    assert reviewed.share.value == pytest.approx(left.mean())
+    assert 0 < reviewed.share.low < left.mean() < reviewed.share.high < 1
+    truth = np.array(table.column("left").to_pylist()) == "yes"
+    called = scores >= model.record.threshold
+    alone = np.select([truth & called, ~truth & called, truth], [1, -2, -10], 0)
+    decided = np.where(left, np.where(truth, 1, 0) - 0.55, alone)
+    assert found.per_thousand.value == pytest.approx(1000 * alone.mean())
+    assert reviewed.per_thousand.value == pytest.approx(1000 * decided.mean())
+    page = made.page()
+    assert "Candidate, with people" in page
+    assert f"{left.mean():.1%} of the holdout" in page
+    assert kpi(made, {"cost": {"matrix": numbers}}).reviewed is None
+
+
 @pytest.mark.parametrize(
     ("at_least", "on", "verdict"),
     [

@@ -187,6 +187,7 @@ class Cluster:
     `servers` are by name: `<service>` or, of a named predictor or canary, `<service>-<name>`.
     `native` is whether KServe knows `spec.canary`, and `splits` whether its route shares by it.
     `standard` is whether KServe takes every InferenceService for one of Standard mode.
+    `key` is what the gateway asks of every request, as a SecurityPolicy has it do; empty: nothing.
     """
 
     start: Callable[[str, dict[str, Any]], Server]
@@ -198,6 +199,7 @@ class Cluster:
     discovery: dict[str, list[str]] = field(default_factory=lambda: copy.deepcopy(DISCOVERY))
     lag: float = 0.0
     ignore_weights: bool = False
+    key: str = ""
     native: bool = True
     splits: bool = True
     standard: bool = False
@@ -548,6 +550,8 @@ class Cluster:
     async def gateway(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if self.key and headers.pop("authorization", "").removeprefix("Bearer ") != self.key:
+            return web.Response(status=401, text="Client authentication failed.")
         revision = self._revision(headers.get("host", "").partition(":")[0])
         if revision is not None:
             return await _answered(revision, request, headers, body)

@@ -6,11 +6,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from running_process import served
 
-from penstock.errors import ServiceError
+from penstock.errors import InputError, ServiceError
+from penstock.rollout.access import AccessSpec
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER, Prober
 
 ENOUGH = 180
@@ -60,3 +62,56 @@ def test_a_gateway_that_does_not_keep_to_it_is_given_up_after_the_deadline() -> 
     ):
         asking.wait_for_weight(2, percent=0, headers={}, timeout=0.3)
     assert answered[-1] == 2
+
+
+@contextlib.contextmanager
+def locked(key: Callable[[], str]) -> Iterator[str]:
+    """Yield the address of a gateway that lets in who shows the key of the moment."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown = self.headers.get("authorization", "")
+            self.send_response(200 if shown == f"Bearer {key()}" else 401)
+            if shown == f"Bearer {key()}":
+                self.send_header(VERSION_HEADER, "2")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+def test_a_gateway_that_asks_for_a_token_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SHUT_OUT", 0.2)
+    monkeypatch.setenv("ENDPOINT_KEY", "another-key-of-some-length")
+    with locked(lambda: "the-key-of-some-length") as url:
+        for token, said in (("", "none is named"), ("${env:ENDPOINT_KEY}", "does not take the")):
+            asking = Prober(url, service="s", access=AccessSpec(token=token))
+            with pytest.raises(ServiceError, match=f"{said}.*401") as caught:
+                asking.wait_for(2, headers={}, timeout=30)
+            assert "another-key" not in str(caught.value)
+
+
+def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
+    file, now = tmp_path / "token", "the-first-key"
+    file.write_text(now + "\n")
+    with locked(lambda: now) as url:
+        asking = Prober(url, service="s", access=AccessSpec(token=f"${{file:{file}}}"))
+        assert asking.version() == "2"
+        now = "the-second-key"
+        assert "401" in asking.version()
+        file.write_text(now)
+        assert asking.version() == "2"
+
+
+def test_an_authority_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    for text, said in ((None, "No such file"), ("none", "cannot be read")):
+        path = tmp_path / "ca.pem"
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(InputError, match=said) as caught:
+            Prober("https://127.0.0.1:9", service="s", access=AccessSpec(ca_file=str(path)))
+        assert "ca_file" in str(caught.value)

@@ -1,0 +1,107 @@
+"""Spans of the model server, by the SDK's own exporter to standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from penstock.errors import InputError
+from penstock.serving.asgi import Receive, Scope, Send
+from penstock.serving.tracing import EXPORTER, traced
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CALLER = f"00-{TRACE}-{PARENT}-01".encode()
+PATH = "/v1/models/adult:predict"
+
+
+class Answering:
+    """An application that answers with one status, or fails."""
+
+    def __init__(self) -> None:
+        self.status = 200
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        if not self.status:
+            raise OSError("on purpose")
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    def drain(self) -> None:
+        pass
+
+
+def ask(application: Any, path: str = PATH, **headers: bytes) -> dict[str, str]:
+    """Return the headers of the answer."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    given = [(name.encode(), value) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": given}
+    asyncio.run(application(scope, receive, send))
+    return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+def spans(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the spans that the exporter wrote."""
+    decoder, at = json.JSONDecoder(), 0
+    while (at := text.find("{", at)) >= 0:
+        found, at = decoder.raw_decode(text, at)
+        yield found
+
+
+def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture[str]) -> None:
+    answering = Answering()
+    environment = {EXPORTER: "console"}
+    application = traced(answering, name="adult", version="3", environment=environment)
+    answered = ask(application, traceparent=CALLER, tracestate=b"vendor=7")
+    answering.status = 400
+    ask(application, traceparent=CALLER)
+    answering.status = 503
+    ask(application)
+    answering.status = 200
+    ask(application, path="/metrics", traceparent=CALLER)
+    answering.status = 0
+    with pytest.raises(OSError, match="on purpose"):
+        ask(application)
+    application.drain()
+    within, refused, failed, broken = spans(capsys.readouterr().out)
+    assert (within["context"]["trace_id"], within["parent_id"]) == (f"0x{TRACE}", f"0x{PARENT}")
+    assert "vendor" in within["context"]["trace_state"]
+    # Out again: the client can name the span that answered it.
+    span = within["context"]["span_id"].removeprefix("0x")
+    assert answered["traceparent"] == f"00-{TRACE}-{span}-01"
+    assert (within["kind"], within["name"]) == ("SpanKind.SERVER", f"POST {PATH}")
+    assert within["attributes"] == {
+        "http.request.method": "POST",
+        "url.path": PATH,
+        "penstock.model": "adult",
+        "penstock.version": "3",
+        "http.response.status_code": 200,
+    }
+    assert within["resource"]["attributes"]["service.name"] == "adult"
+    assert refused["status"]["status_code"] == "UNSET", "a refusal is the client's error"
+    assert failed["status"]["status_code"] == "ERROR"
+    assert failed["parent_id"] is None
+    assert failed["context"]["trace_id"] != f"0x{TRACE}"
+    assert broken["attributes"]["error.type"] == "OSError"
+
+
+def test_nothing_is_traced_unless_it_is_asked_for() -> None:
+    application: Any = object()
+    for exporter in ({}, {EXPORTER: ""}, {EXPORTER: "none"}):
+        assert traced(application, name="a", version="1", environment=exporter) is application
+
+
+def test_an_exporter_that_is_not_installed_is_named() -> None:
+    with pytest.raises(InputError, match=r"(?s)there are .*console.*pip install opentelemetry-exp"):
+        traced(Answering(), name="a", version="1", environment={EXPORTER: "carrier-pigeon"})
