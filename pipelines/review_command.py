@@ -130,7 +130,9 @@ def _sent(found: Located, options: argparse.Namespace, label: Label) -> int:
 
 
 def _band(found: Located) -> Abstention:
-    cost = found.project.gate.cost
+    from penstock.gate.rules.business_value import RULE
+
+    cost = RULE.of(found.project.gate)
     band = None if cost is None else cost.abstention()
     if band is None:
         raise UsageError(

@@ -15,7 +15,8 @@ from penstock.errors import InputError
 from penstock.serving.asgi import Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import Span, TracerProvider
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
 
     from penstock.serving.server import Application
 
@@ -111,13 +112,12 @@ class _Traced:
             if key.decode("latin-1") in _CARRIED
         }
         method, path = scope["method"], scope["path"]
-        span: Any = self._tracer.start_span(
+        return self._tracer.start_span(
             f"{method} {path}",
             context=self._propagator.extract(carried),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": path, **self._attributes},
         )
-        return span
 
     def _headers(self, span: Span) -> Iterable[tuple[bytes, bytes]]:
         """Return what tells the client the span that answered it."""
