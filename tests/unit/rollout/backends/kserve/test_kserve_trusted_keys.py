@@ -14,7 +14,7 @@ from penstock.errors import InputError
 from penstock.rollout.backends.kserve import manifests
 from penstock.rollout.backends.kserve.admitted import NAME, admit
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
-from penstock.rollout.spec import KserveSpec
+from penstock.rollout.spec import DeploymentSpec, KserveSpec
 from penstock.serving import launch
 
 
@@ -85,3 +85,11 @@ def test_two_releases_at_once_lose_no_digest(driver: Driver) -> None:
 def test_what_is_no_name_of_a_config_map_is_refused() -> None:
     with pytest.raises(InputError, match="trusted_keys"):
         KserveSpec.parse({"trusted_keys": "Our Keys"}, where="deployment.kserve")
+
+
+def test_keys_for_this_machine_alone_do_not_leave_a_cluster_without_any() -> None:
+    given = {"router": "kserve-gateway", "trusted_keys": "trusted"}
+    with pytest.raises(InputError, match=r"name a ConfigMap with kserve\.trusted_keys too"):
+        DeploymentSpec.parse(given, where="deployment")
+    both = DeploymentSpec.parse(given | {"kserve": {"trusted_keys": "k"}}, where="deployment")
+    assert both.kserve.trusted_keys == "k"
