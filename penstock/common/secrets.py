@@ -36,6 +36,8 @@ READ_IN = (
     "notify.cloudevents",
     "notify.email.user",
     "notify.email.password",
+    "notify.hub.address",
+    "notify.hub.token",
     "trigger.token",
     "deployment.kserve.prometheus.url",
 )
@@ -44,7 +46,7 @@ READ_IN = (
 NO_RELEASE = ("trigger.token", "scoring.source.uri", "scoring.source.query", "scoring.destination")
 """Those of them that no step of a run or of the monitor reads: a trigger does, or a scoring."""
 
-_NAMED = ("notify.email.password", "trigger.token")
+_NAMED = ("notify.email.password", "notify.hub.token", "trigger.token")
 """Fields that hold a secret and nothing else."""
 
 WEBHOOKS = ("notify.webhook",)
