@@ -213,9 +213,9 @@ class _Writer:
         after |= _as_custom(properties)
         if after == before and not fields:
             return
-        # An artifact's kind is part of each change of it.
-        kind = {"artifactType": there["artifactType"]} if "artifactType" in there else {}
-        self._hub.change(place, {**kind, **fields, "customProperties": after})
+        # A change of an artifact that does not repeat its state makes that unknown.
+        repeated = {key: there[key] for key in ("artifactType", "state") if key in there}
+        self._hub.change(place, {**repeated, **fields, "customProperties": after})
         self._changed.append(of)
 
 
