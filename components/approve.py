@@ -26,7 +26,7 @@ def approve(
         policy: Fields of the project file's `gate` section; `approval` says who must approve.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run.
-        notify: Fields of the section `notify`: who is notified that it waits; `hub` is told of the
+        notify: Fields of the section `notify`: who is notified that it waits; `hub` gets the
             version.
         outcome: Approval outcome record (JSON): whether, why, and every approval and rejection.
 

@@ -38,7 +38,7 @@ def deploy(
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run: the same run continues, another starts again.
         notify: Fields of the section `notify`: who is notified that a step with `hold: true` waits;
-            `hub` is told of the outcome.
+            `hub` gets the outcome.
         deployment: Deployment record (JSON): version, address, the version it took over from.
             Absent unless the version was promoted.
         rollout: Rollout record (JSON): every transition with its evidence.

@@ -59,7 +59,7 @@ class EmailSpec(Spec):
 
 
 class HubSpec(Spec):
-    """Kubeflow Hub, the model registry, which is told of versions where `address` is given."""
+    """Kubeflow Hub, the model registry, which gets every version where `address` is given."""
 
     address: str = Field(
         default="", description="Of its REST service, like http://model-registry-service:8080"

@@ -1,4 +1,4 @@
-"""The command `penstock hub sync`: Kubeflow Hub is told what MLflow's registry has of a model."""
+"""The command `penstock hub sync`: Kubeflow Hub gets what MLflow's registry has of a model."""
 
 from __future__ import annotations
 

@@ -21,18 +21,34 @@ if TYPE_CHECKING:
 DIALECTS = ("v1", "v1alpha3")
 """Newest first. Both have the same resources and fields; a server answers one of them."""
 
+ABSENT, TAKEN = 404, 409
+
 _TIMEOUT = 10.0
 _PAGE = 100
 _MOST_PAGES = 1000
 _QUOTED = 300
 
 
-class AbsentError(ServiceError):
-    """The Hub has no such thing."""
+class HubRefusedError(ServiceError):
+    """Kubeflow Hub refuses a request.
 
+    Raised when:
+        Another thing has the name already, or the server does not take a field.
 
-class TakenError(ServiceError):
-    """The Hub has a thing of that name already."""
+    What to do:
+        Run penstock hub sync once more: two runs may have written at the same time. Then see the
+        Hub's log.
+
+    Args:
+        what: What it said.
+        where: Its address.
+        remedy: What to do about it.
+        status: The HTTP status.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "", status: int) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.status = status
 
 
 class Hub:
@@ -83,8 +99,10 @@ class Hub:
         """Return the registered model of a name; None: there is none."""
         try:
             return self._json("GET", "registered_model", query={"name": name})
-        except AbsentError:
-            return None
+        except HubRefusedError as error:
+            if error.status == ABSENT:
+                return None
+            raise
 
     def versions(self, model: str) -> Iterator[dict[str, Any]]:
         """Yield the versions of a registered model, named by its id."""
@@ -98,7 +116,7 @@ class Hub:
         """Create a thing below `place`, like `registered_models`, and return it as it is there.
 
         Raises:
-            TakenError: If there is one of its name.
+            HubRefusedError: With the status `TAKEN`, if there is one of its name.
         """
         return self._json("POST", place, body=fields)
 
@@ -111,8 +129,10 @@ class Hub:
             self.dialect = dialect
             try:
                 found = self._json("GET", "registered_models", query={"pageSize": "1"})
-            except AbsentError:
-                continue
+            except HubRefusedError as error:
+                if error.status == ABSENT:
+                    continue
+                raise
             if not isinstance(found.get("items", []), list) or "size" not in found:
                 raise self._no_hub("it answers, but not with a list of models")
             return dialect
@@ -175,13 +195,13 @@ class Hub:
                 f"Kubeflow Hub lets nobody in who asks like this ({code}): {said}",
                 where=f"{self.address}, {asked}",
                 remedy="Give a token in notify.hub.token whose account may read and write there, "
-                "for example ${file:/var/run/secrets/kubernetes.io/serviceaccount/token}.",
+                "for example ${env:HUB_TOKEN}, or on Kubeflow ${secret:hub/token}.",
             )
-        kind = {404: AbsentError, 409: TakenError}.get(code, ServiceError)
-        return kind(
+        return HubRefusedError(
             f"Kubeflow Hub refuses {asked} with {code}: {said}",
             where=self.address,
-            remedy="See the Hub's log.",
+            remedy="Run penstock hub sync again; if it stays, see the Hub's log.",
+            status=code,
         )
 
 

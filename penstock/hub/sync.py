@@ -20,7 +20,7 @@ from penstock.hub.entries import (
     VersionEntry,
     entry_of,
 )
-from penstock.hub.server import Hub, TakenError
+from penstock.hub.server import TAKEN, Hub, HubRefusedError
 from penstock.notification import HubSpec, NotifySpec
 from penstock.redaction import redact
 from penstock.registry.versions import MODEL_DIGEST
@@ -79,7 +79,7 @@ def sync(name: str, *, hub: HubSpec, tracking_uri: str) -> Written:
 def tell_hub(name: str, *, notify: Mapping[str, Any], tracking_uri: str) -> str:
     """Write what the registry has of a model into the Hub, if one is named; never fail for it.
 
-    What a release comes to does not depend on who is told of it.
+    What a release comes to does not depend on whom it is reported to.
 
     Args:
         name: The registered model.
@@ -151,9 +151,9 @@ class _Writer:
             made = self._hub.create(
                 "registered_models", {"name": self._entry.name, "state": "LIVE"}
             )
-        except TakenError:
-            # Another run has made it since.
-            found = self._hub.model(self._entry.name)
+        except HubRefusedError as error:
+            # Another run may have made it since.
+            found = self._hub.model(self._entry.name) if error.status == TAKEN else None
             if found is None:
                 raise
             return found
