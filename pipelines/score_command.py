@@ -158,7 +158,7 @@ def _bundle(options: argparse.Namespace) -> int:
     )
     told = {
         "scorer": f" Try it: python {options.out}/scorer.py < rows.jsonl",
-        "modelcar": f" Push it: skopeo copy --all oci:{options.out} docker://REGISTRY/NAME:TAG",
+        "modelcar": f" Push it: skopeo copy --all --preserve-digests oci:{options.out} docker://REGISTRY/NAME:TAG",
     }
     print(f"{uri} is in {options.out}.{told.get(options.form, '')}")
     return 0
