@@ -1,7 +1,7 @@
 """Kubeflow Hub for tests: answers as a real server did, which is recorded in tests/recorded/hub.
 
 What it takes is checked against the schemas of the server's own OpenAPI file, and an unknown field
-is refused. That it answers alike is tests/unit/registry/test_registry_hub.py.
+is refused. That it answers alike is tests/unit/hub/test_hub.py.
 """
 
 from __future__ import annotations

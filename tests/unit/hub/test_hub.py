@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_store import fresh_store
 from hub_server import RECORDED, HubServer, hub_server
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from running_process import silent_port
 
 from penstock.errors import IntegrityError, PenstockError, ServiceError
@@ -17,10 +22,47 @@ from penstock.hub.sync import sync, tell_hub
 from penstock.notification import HubSpec
 from penstock.pipelines.cli import main
 from penstock.records.approval import Identity
-from penstock.registry import approvals, versions
+from penstock.registry import approvals, audit, versions
+from penstock.registry.audit import Actor
+from penstock.registry.champion import set_champion
 
-Registry = Any
-"""The fixture's class lives in conftest.py, which cannot be imported by name."""
+
+@dataclass
+class Registry:
+    """A real MLflow store and audit log with versions as `register` leaves them, without models."""
+
+    uri: str
+
+    def store(self) -> MlflowClient:
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def registered(self, depth: int = 2) -> str:
+        """Register one more version, the challenger; return its model's digest."""
+        store = self.store()
+        kinds = versions.REGISTERED_TAGS
+        digests = {kind: f"sha256:{kind}-{depth}" for kind in kinds}
+        tags = {tag: digests[kind] for kind, tag in kinds.items()}
+        with contextlib.suppress(MlflowException):
+            store.create_registered_model("adult")
+        made = store.create_model_version("adult", f"s3://models/{depth}", tags=tags)
+        audit.record(
+            store,
+            "adult",
+            event=audit.REGISTERED,
+            uri=f"models:/adult/{made.version}",
+            actor=Actor(name="register", digests=digests),
+        )
+        store.set_registered_model_alias("adult", versions.CHALLENGER, made.version)
+        return digests["model"]
+
+    def promote(self, version: int) -> None:
+        actor = Actor(name=audit.CANARY)
+        set_champion("adult", version, tracking_uri=self.uri, event="promoted", actor=actor)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(fresh_store(tmp_path))
 
 
 def bring(registry: Registry, hub: HubServer, token: str = "") -> Any:
@@ -43,19 +85,19 @@ def test_the_server_of_these_tests_answers_as_the_recorded_one() -> None:
 
 @pytest.mark.parametrize("dialect", ["v1", "v1alpha3"])
 def test_it_says_state_digests_and_place_of_each_version(registry: Registry, dialect: str) -> None:
-    (first, _), (second, decision) = registry.registered(2), registry.registered(3)
+    first, second = registry.registered(2), registry.registered(3)
     registry.promote(1)
     with hub_server(dialect=dialect) as hub:
         written = bring(registry, hub)
         assert (written.dialect, written.versions) == (dialect, 2)
         assert states(hub) == {"1": "champion", "2": "challenger"}
         said = hub.said("model_versions", "2")
-        assert said[versions.MODEL_DIGEST] == second.model
-        assert said[versions.DECISION_DIGEST] == decision.digest()
-        assert said["penstock.uri"] == second.uri
+        assert said[versions.MODEL_DIGEST] == second
+        assert said[versions.DECISION_DIGEST] == "sha256:decision-3"
+        assert said["penstock.uri"] == "models:/adult/2"
         artifact = hub.named("model_artifacts")["adult-1"]
-        assert artifact["uri"] == versions.artifacts_of("adult", 1, tracking_uri=registry.uri)
-        assert hub.said("model_artifacts", "adult-1") == {versions.MODEL_DIGEST: first.model}
+        assert artifact["uri"] == "s3://models/2"
+        assert hub.said("model_artifacts", "adult-1") == {versions.MODEL_DIGEST: first}
         assert hub.said("registered_models", "adult") == {"penstock.champion": "1"}
 
         # The same again writes nothing; a promotion and a rejection are told.
@@ -116,7 +158,7 @@ def test_another_model_of_that_name_is_not_written_over(registry: Registry) -> N
 
 
 def test_tags_that_the_log_does_not_have_are_not_repeated(registry: Registry) -> None:
-    registered, _ = registry.registered()
+    registered = registry.registered()
     with hub_server() as hub:
         bring(registry, hub)
         store = registry.store()
@@ -124,9 +166,9 @@ def test_tags_that_the_log_does_not_have_are_not_repeated(registry: Registry) ->
         bring(registry, hub)
         said = hub.said("model_versions", "1")
         assert said["penstock.state"] == "not trusted"
-        assert said[versions.MODEL_DIGEST] == registered.model
+        assert said[versions.MODEL_DIGEST] == registered
         assert "sha256:edited" in said["penstock.problem"]
-        store.set_model_version_tag("adult", "1", versions.MODEL_DIGEST, registered.model)
+        store.set_model_version_tag("adult", "1", versions.MODEL_DIGEST, registered)
         store.set_registered_model_alias("adult", "champion", "1")
         bring(registry, hub)
         assert states(hub) == {"1": "challenger"}
