@@ -36,14 +36,14 @@ def approve(
     from pathlib import Path
 
     from penstock.gate.policy import Policy
-    from penstock.hub.sync import tell_hub
+    from penstock.hub.process import tell_hub_apart
     from penstock.records.release import Registration
     from penstock.registry.approval_wait import wait
     from penstock.rollout.notices import teller
     from penstock.rollout.run_ended import noting_error
 
     registered = Registration.read(Path(registration.path))
-    tell_hub(registered.name, notify=notify, tracking_uri=tracking_uri)
+    tell_hub_apart(registered.name, notify=notify, tracking_uri=tracking_uri)
     with noting_error("approve", registered, run=pipeline_run, tracking_uri=tracking_uri):
         found = wait(
             registered,

@@ -52,7 +52,7 @@ def deploy(
     """
     from pathlib import Path
 
-    from penstock.hub.sync import tell_hub
+    from penstock.hub.process import tell_hub_apart
     from penstock.records.decision import Decision
     from penstock.records.release import Registration
     from penstock.records.rollout import Order
@@ -90,5 +90,5 @@ def deploy(
             ),
         )
     note_release(result, decided, run=pipeline_run, tracking_uri=tracking_uri)
-    tell_hub(registered.name, notify=notify, tracking_uri=tracking_uri)
+    tell_hub_apart(registered.name, notify=notify, tracking_uri=tracking_uri)
     return result.outcome == "promoted"

@@ -22,6 +22,7 @@ from penstock.hub.sync import sync, tell_hub
 from penstock.notification import HubSpec
 from penstock.pipelines.cli import main
 from penstock.records.approval import Identity
+from penstock.records.release import Registration
 from penstock.registry import approvals, audit, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import set_champion
@@ -234,3 +235,37 @@ def test_the_command_says_what_it_wrote(
         assert json.loads(capsys.readouterr().out)["created"] == []
     assert main(command) == 1
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_the_step_that_waits_for_people_tells_it_and_never_fails(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kfp import dsl
+
+    from penstock.components.approve import approve
+
+    digest = registry.registered()
+    Registration(
+        name="adult",
+        version=1,
+        uri="models:/adult/1",
+        model=digest,
+        decision="sha256:decision-2",
+        dataset="",
+        mlflow_run="",
+    ).write(tmp_path / "registration")
+
+    def step(hub: HubServer) -> bool:
+        return approve.python_func(
+            registration=dsl.Artifact(uri=str(tmp_path / "registration")),
+            outcome=dsl.Artifact(uri=str(tmp_path / "outcome")),
+            notify={"hub": {"address": hub.address}},
+            tracking_uri=registry.uri,
+        )
+
+    with hub_server() as hub:
+        assert step(hub) is True
+        assert states(hub) == {"1": "challenger"}
+        hub.broken = 500
+        assert step(hub) is True
+    assert "Kubeflow Hub was not told of adult" in capsys.readouterr().out
