@@ -38,11 +38,11 @@ def write(folder: Path, made: Path, *, tag: str, annotations: Mapping[str, str])
         Its digest, `sha256:...`: that of the index over all platforms, which a registry keeps.
 
     Example:
-        >>> Path("model").mkdir(), Path("image").mkdir()
-        (None, None)
+        >>> Path("model").mkdir()
+        >>> Path("image").mkdir()
         >>> _ = Path("model/MLmodel").write_text("flavors: {}")
-        >>> write(Path("model"), Path("image"), tag="3", annotations={})[:18]
-        'sha256:ab'
+        >>> write(Path("model"), Path("image"), tag="3", annotations={})
+        'sha256:29e8bba8f4947689faa1f67f067e6947bb14a0923000a096dbb925ac0c1dcc20'
     """
     layer = _layer(folder, made)
     manifests = [_manifest(made, layer, machine, annotations) for machine in PLATFORMS]
