@@ -253,6 +253,10 @@ manifests-check: setup build/crds ## Build every overlay; check it by strict sch
 	$(BIN)/shellcheck --external-sources scripts/*.sh
 	PYTHONPATH=scripts $(BIN)/python -m manifests_check --crds build/crds $(addprefix --crds ,$(CRDS)) $(STRICT)
 
+.PHONY: chart
+chart: setup | build ## Write build/chart/penstock, a Helm chart of the production overlay (docs/gitops.md)
+	$(BIN)/python scripts/chart.py
+
 build/crds: manifests/versions.env scripts/manifests_crds.sh | build
 	@rm -rf $@
 	@scripts/manifests_crds.sh $@ || echo "The definitions could not be fetched: what they describe stays unchecked."

@@ -30,6 +30,7 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         InputError: If the component is not the one that the pipeline was compiled with.
+        ServiceError: If there was not enough memory.
     """
     parser = argparse.ArgumentParser(prog="python3 -m penstock.components", allow_abbrev=False)
     for option in ("--code", "--version", "--executor", "--function_to_execute"):
@@ -47,4 +48,9 @@ def run(arguments: Sequence[str]) -> None:
         )
         given = ["--component_module_path", str(program), "--function_to_execute", name, *rest]
         sys.argv = [options.executor, *given]
-        importlib.import_module(options.executor).executor_main()
+        try:
+            importlib.import_module(options.executor).executor_main()
+        except MemoryError as error:
+            from penstock.components._memory import out_of_memory
+
+            raise out_of_memory(name, rest) from error

@@ -15,9 +15,9 @@ def notify(
 ) -> None:
     """Notify people how a run ended, with the cause; made to be a pipeline's exit handler.
 
-    The cause is what `deploy` or `fail` wrote into MLflow. Where none has, a step ended with an
-    error. A message that cannot be delivered is reported in the task's log and never changes how
-    the run ended. A task that is tried again notifies nobody again.
+    The cause is what `deploy` or `fail` wrote into MLflow; where none has, the registry tells
+    whether a version was promoted. A message that is lost is reported in the task's log and never
+    changes how the run ended. A task that is tried again tries the places that lack it.
 
     Args:
         status: The run's final status, which Kubeflow gives to an exit handler.
@@ -29,7 +29,7 @@ def notify(
     Fails when:
         A field of `options` is wrong.
     """
-    from penstock.rollout.run_ended import notify_of_end
+    from penstock.rollout.end_notice import notify_of_end
 
     notify_of_end(
         status.state,

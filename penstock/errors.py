@@ -138,6 +138,7 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
             remedy=f"Install it with: pip install 'penstock[{extra}]'",
         )
         self.library = self.name = library
+        self.extra = extra
 
     def __reduce__(self) -> tuple[Any, ...]:
         again, given, fields = super().__reduce__()
@@ -171,6 +172,18 @@ class NotApprovedError(PenstockError):
     What to do:
         Read the decision's page. Improve the model or the policy, or approve the version with
         `penstock approve`.
+    """
+
+
+class UntrustedError(PenstockError):
+    """A model is not vouched for by the keys that its server is to trust.
+
+    Raised when:
+        The model is not signed, was altered, is signed by a key that is withdrawn or not trusted,
+        its signed decision is absent, of other files or no approval, or the keys cannot be read.
+
+    What to do:
+        The message names version and key. Sign the version with `penstock sign`, or serve another.
     """
 
 

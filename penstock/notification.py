@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from penstock.common import files
+from penstock.common.deadline import within
 from penstock.common.secrets import resolve
-from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.records.approval import ApprovalOutcome
-from penstock.records.decision import Decision
-from penstock.records.monitoring import Verdict
-from penstock.records.quality import Validation
-from penstock.records.rollout import Rollout
-from penstock.records.run_end import Outcome
+from penstock.errors import PenstockError, ServiceError
+from penstock.records.run_end import PLACES, Place
 from penstock.records.spec import Spec
 from penstock.redaction import keep, learn, redact
 
@@ -33,6 +29,9 @@ if TYPE_CHECKING:
     import ssl
 
 _TIMEOUT = 10.0
+_LIMIT = 30.0
+"""Seconds without a byte, and in all."""
+
 _CLOUDEVENT = "application/cloudevents+json"
 
 
@@ -84,6 +83,11 @@ class NotifySpec(Spec):
         "what the monitor found, what an experiment or a trigger came to, what waits for people; "
         "one event each",
     )
+    kubeflow: str = Field(
+        default="",
+        description="The address of Kubeflow's pages as people reach them: what tells of a run's "
+        "end on Kubeflow then has a link to the run",
+    )
     email: EmailSpec = EmailSpec()
     hub: HubSpec = HubSpec()
 
@@ -114,8 +118,30 @@ class Message:
     origin: str = "monitor"
 
 
+def named(to: NotifySpec) -> tuple[Place, ...]:
+    """Return the places that are named, in the order in which they get a message.
+
+    Example:
+        >>> named(NotifySpec(file="told.jsonl", cloudevents="https://events.example"))
+        ('file', 'cloudevents')
+    """
+    given: dict[Place, object] = {
+        "webhook": _webhook(to),
+        "file": to.file,
+        "cloudevents": to.cloudevents,
+        "email": to.email.to,
+    }
+    return tuple(place for place, name in given.items() if name)
+
+
 def deliver(
-    message: Message, *, to: NotifySpec, folder: Path, file_alone: bool = False
+    message: Message,
+    *,
+    to: NotifySpec,
+    folder: Path,
+    places: Collection[Place] = PLACES,
+    taken: Callable[[Place], None] = lambda _: None,
+    limit: float = _LIMIT,
 ) -> list[str]:
     """Deliver a message to every place that is named.
 
@@ -123,26 +149,33 @@ def deliver(
         message: The message.
         to: The places; of the webhook also the environment's `PENSTOCK_WEBHOOK`.
         folder: What the path of a file is relative to.
-        file_alone: Only the file gets it: a run on a cluster has notified the others itself.
+        places: Of those that are named only these get it: others have it already.
+        taken: Called with each place that has taken it, before the next one gets it.
+        limit: Seconds that one place may take in all.
 
     Returns:
-        What could not be delivered, one sentence each, without secrets.
+        What could not be delivered, one sentence each, without secrets. Nothing is raised: a
+        message that is lost must not change what it is about.
     """
-    named = str(folder / to.file) if to.file else ""
-    if file_alone:
-        return _written(message.text, state=message.event, file=named)
-    problems = post(message.text, state=message.event, webhook=to.webhook, file=named)
-    if to.cloudevents:
-        problems += _tried(
-            "the receiver of events",
-            lambda: _send(
-                _address(to.cloudevents, where="notify.cloudevents"),
-                cloudevent(message),
-                media=_CLOUDEVENT,
-            ),
-        )
-    if to.email.to:
-        problems += _tried(f"the mail server {to.email.server}", lambda: _mail(message, to.email))
+    from http.client import HTTPException
+
+    ways: dict[Place, Callable[[], None]] = {
+        "webhook": lambda: _post(message, to),
+        "file": lambda: _append(folder / to.file, message),
+        "cloudevents": lambda: _send_event(message, to),
+        "email": lambda: _mail(message, to.email),
+    }
+    problems = []
+    for place in named(to):
+        if place not in places:
+            continue
+        try:
+            within(limit, ways[place])
+        # What smtplib raises is an OSError.
+        except (OSError, ValueError, HTTPException, PenstockError) as error:
+            problems.append(redact(_lost(place, error, to=to, folder=folder)))
+        else:
+            taken(place)
     return problems
 
 
@@ -160,15 +193,29 @@ def cloudevent(message: Message) -> dict[str, Any]:
     }
 
 
-def _tried(whom: str, deliver: Callable[[], None]) -> list[str]:
-    from http.client import HTTPException
+def _lost(place: Place, error: Exception, *, to: NotifySpec, folder: Path) -> str:
+    """Return which place did not take a message and why."""
+    if place == "file":
+        why = error.strerror if isinstance(error, OSError) else None
+        return f"{folder / to.file} could not be written: {why or error}"
+    whom = {
+        "webhook": f"webhook at {_host(to)}",
+        "cloudevents": "receiver of events",
+        "email": f"mail server {to.email.server}",
+    }
+    return f"The {whom[place]} did not accept it: {error}"
 
+
+def _webhook(to: NotifySpec) -> str:
+    return to.webhook or os.environ.get("PENSTOCK_WEBHOOK", "")
+
+
+def _host(to: NotifySpec) -> str:
     try:
-        deliver()
-    # What smtplib raises is an OSError.
-    except (OSError, ValueError, HTTPException, PenstockError) as error:
-        return [redact(f"{whom[0].upper()}{whom[1:]} did not accept it: {error}")]
-    return []
+        address = resolve(_webhook(to), where="notify.webhook")
+    except PenstockError:
+        return "the given address"
+    return urlsplit(address).netloc.rpartition("@")[2] or "the given address"
 
 
 def _address(text: str, *, where: str) -> str:
@@ -209,108 +256,14 @@ def _connected(spec: EmailSpec, context: ssl.SSLContext) -> smtplib.SMTP:
     return smtplib.SMTP(spec.server, spec.port, timeout=_TIMEOUT)
 
 
-def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[str]:
-    """Deliver a text to a webhook and a file.
-
-    Args:
-        text: The message.
-        state: What happened, in a word; put beside the message in the file.
-        webhook: An http(s) address that takes a Slack-compatible JSON body, or a reference to it;
-            empty means the environment's `PENSTOCK_WEBHOOK`. No message repeats more of it than
-            its host.
-        file: A file to which one line of JSON is appended.
-
-    Returns:
-        What could not be delivered, one sentence each. Nothing is raised: a message that is lost
-        must not change what it is about.
-    """
-    address = webhook or os.environ.get("PENSTOCK_WEBHOOK", "")
-    text = redact(text)
-    problems = []
-    if address:
-        problem = _posted(address, text)
-        if problem:
-            problems.append(problem)
-    return problems + _written(text, state=state, file=file)
+def _post(message: Message, to: NotifySpec) -> None:
+    address = _address(_webhook(to), where="notify.webhook")
+    _send(address, {"text": redact(message.text)})
 
 
-def _written(text: str, *, state: str, file: str) -> list[str]:
-    if not file:
-        return []
-    try:
-        _append(Path(file), {"state": state, "text": redact(text)})
-    except OSError as error:
-        return [f"{file} could not be written: {error.strerror}"]
-    return []
-
-
-class Cause(NamedTuple):
-    """What a record says of how a run ended.
-
-    Attributes:
-        outcome: What the run came to.
-        reason: Why, in sentences.
-        version: The registered version, if the record is of one.
-    """
-
-    outcome: Outcome
-    reason: str
-    version: int | None = None
-
-
-def cause_of(record: Path) -> Cause:
-    """Return why a run ended, from the record of the step that ended it.
-
-    Args:
-        record: The file of a decision, a validation, a rollout, an approval's outcome or a verdict.
-
-    Raises:
-        InputError: If it is none of these.
-    """
-    try:
-        kind = json.loads(record.read_text(encoding="utf-8")).get("record")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"not a record: {error}", where=str(record)) from error
-    if kind == f"penstock/{Decision.KIND}":
-        return Cause("refused", Decision.read(record).grounds())
-    if kind == f"penstock/{Validation.KIND}":
-        return Cause("refused", Validation.read(record).reason())
-    if kind == f"penstock/{Rollout.KIND}":
-        rollout = Rollout.read(record)
-        return Cause("rolled_back", rollout.reason, rollout.candidate)
-    if kind == f"penstock/{ApprovalOutcome.KIND}":
-        approval = ApprovalOutcome.read(record)
-        return Cause("refused", approval.reason(), approval.version)
-    if kind == f"penstock/{Verdict.KIND}":
-        return Cause("failed", Verdict.read(record).reason())
-    raise InputError(
-        f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
-    )
-
-
-def reason_of(record: Path) -> str:
-    """Return the reason of a decision, validation, rollout, approval or verdict, from its record.
-
-    Raises:
-        InputError: If it is none of these.
-    """
-    return cause_of(record).reason
-
-
-def _posted(address: str, text: str) -> str:
-    """Post a message; return what went wrong, without the address's secrets, or nothing."""
-    from http.client import HTTPException
-
-    host = ""
-    try:
-        address = resolve(address, where="notify.webhook")
-        learn(address, whole=True)
-        host = urlsplit(address).netloc.rpartition("@")[2]
-        _send(address, {"text": text})
-    except (OSError, ValueError, HTTPException, PenstockError) as error:
-        problem = f"The webhook at {host or 'the given address'} did not accept it: {error}"
-        return redact(problem)
-    return ""
+def _send_event(message: Message, to: NotifySpec) -> None:
+    address = _address(to.cloudevents, where="notify.cloudevents")
+    _send(address, cloudevent(message), media=_CLOUDEVENT)
 
 
 def _send(address: str, body: dict[str, Any], *, media: str = "application/json") -> None:
@@ -342,7 +295,8 @@ def _send(address: str, body: dict[str, Any], *, media: str = "application/json"
         raise
 
 
-def _append(path: Path, line: dict[str, str]) -> None:
+def _append(path: Path, message: Message) -> None:
+    line = {"state": message.event, "text": redact(message.text)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(files.canonical_json(line) + "\n")

@@ -20,7 +20,12 @@ from penstock.common.secrets import (
 )
 from penstock.common.yaml_file import read_mapping, read_value
 from penstock.data.engine import EngineSpec
-from penstock.data.sources.addresses import is_local, local_path
+from penstock.data.sources.addresses import (
+    is_local,
+    is_versioned_folder,
+    local_path,
+    versioned_folder,
+)
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
@@ -215,7 +220,7 @@ def resolved_uri(project: Project, *, folder: Path) -> str:
 
 
 def _in_file(uri: str) -> bool:
-    return is_local(uri) or uri.partition("://")[0] in FILE_DATABASES
+    return is_local(uri) or is_versioned_folder(uri) or uri.partition("://")[0] in FILE_DATABASES
 
 
 def _absolute(project: Project, uri: str, *, folder: Path) -> str:
@@ -224,4 +229,4 @@ def _absolute(project: Project, uri: str, *, folder: Path) -> str:
     scheme, mark, rest = uri.partition(":///")
     if project.source.query and scheme in FILE_DATABASES and rest and rest != ":memory:":
         return f"{scheme}{mark}{(folder / rest).resolve()}"
-    return uri
+    return versioned_folder(uri, folder=folder)

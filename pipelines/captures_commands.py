@@ -196,7 +196,20 @@ def _erased(options: argparse.Namespace, *, source: str | Path, answered: Answer
     print(
         f"Erased {erased.rows:,} rows and {erased.labels:,} labels in {erased.files:,} files{kept}."
     )
+    _say_unclaimed(erased.unclaimed.removed)
+    if erased.unclaimed.young:
+        print(
+            f"  Files that have no manifest yet and were not looked into: "
+            f"{erased.unclaimed.young:,}. Erase again in an hour."
+        )
     return 0
+
+
+def _say_unclaimed(removed: int) -> None:
+    if removed:
+        print(
+            f"  Removed besides: {removed:,} files of killed pods and erasures, without manifests."
+        )
 
 
 @contextlib.contextmanager
@@ -230,6 +243,7 @@ def _prune(options: argparse.Namespace) -> int:
         )
     pruned = prune(_source(options, found), days=settings.days, megabytes=settings.megabytes)
     print(f"Removed {pruned.segments:,} segments with {pruned.rows:,} rows and labels.")
+    _say_unclaimed(pruned.unclaimed)
     return 0
 
 

@@ -21,10 +21,12 @@ from penstock.errors import (
     UsageError,
 )
 from penstock.pipelines.captures_commands import add_captures_commands
+from penstock.pipelines.data_command import add_data_command
 from penstock.pipelines.example_command import add_example_command
 from penstock.pipelines.experiment_command import add_experiment_commands
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.hub_command import add_hub_command
+from penstock.pipelines.init_command import add_init_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import (
     add_project_argument,
@@ -38,9 +40,10 @@ from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, US
 from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.schedule_commands import add_schedule_commands
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
-from penstock.pipelines.source_options import add_source_options, given_source, given_split
+from penstock.pipelines.sign_command import add_sign_command
 from penstock.pipelines.standard_output import reader_is_gone
 from penstock.pipelines.trigger_command import add_trigger_command
 from penstock.pipelines.ui_command import add_ui_command
@@ -84,9 +87,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         return int(options.command(options))
     except MissingLibraryError as error:
         # Of all that a command needs, the one that is missed first may come with a smaller extra.
-        whole = MissingLibraryError(
-            error.library, extra=options.extra, where=f"penstock {options.called}"
-        )
+        # A library with an extra of its own is in none of those.
+        extra = options.extra if error.extra in ("laptop", "pipelines") else error.extra
+        whole = MissingLibraryError(error.library, extra=extra, where=f"penstock {options.called}")
         print(f"penstock: {whole}", file=sys.stderr)
         return EXIT_CODES["failed"]
     except PenstockError as error:
@@ -115,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", dest="called"
     )
-    _add_init(commands)
+    add_init_command(commands)
     _add_run(commands)
     _add_compile(commands)
     add_example_command(commands)
@@ -131,31 +134,12 @@ def parser() -> argparse.ArgumentParser:
     add_captures_commands(commands)
     add_score_commands(commands)
     add_remote_commands(commands)
+    add_schedule_commands(commands)
     add_records_commands(commands)
     add_passport_command(commands)
+    add_sign_command(commands)
+    add_data_command(commands)
     return parser
-
-
-def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "init", help="write a project file for a table", description=_init.__doc__
-    )
-    command.add_argument("table", help="file, folder, glob, URL or SQLAlchemy URL")
-    command.add_argument("--target", required=True, help="the column to predict")
-    command.add_argument("--name", default="", help="project name (default: from the table's name)")
-    command.add_argument(
-        "--task", default="auto", choices=("auto", "binary", "multiclass", "regression")
-    )
-    command.add_argument("--query", default="", help="SQL, when TABLE is a database")
-    command.add_argument("-o", "--output", type=Path, default=Path("project.yaml"))
-    command.add_argument("--force", action="store_true", help="write over an existing file")
-    command.add_argument(
-        "--full",
-        action="store_true",
-        help="write every setting, not only those that are changed first",
-    )
-    add_source_options(command)
-    command.set_defaults(command=_init)
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -178,6 +162,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="run every step, also where an earlier run had the same inputs, settings and code",
     )
     add_summary_option(command)
+    command.add_argument(
+        "--comment",
+        type=Path,
+        metavar="FILE",
+        help="write outcome and the gate's rules there as Markdown, for a pull request",
+    )
     command.set_defaults(command=_run)
 
 
@@ -220,28 +210,9 @@ def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.set_defaults(command=_stop)
 
 
-def _init(options: argparse.Namespace) -> int:
-    """Inspect a table and write a project file for it, with every field explained."""
-    from penstock.pipelines.init import write_project
-
-    written = write_project(
-        options.table,
-        target=options.target,
-        output=options.output,
-        name=options.name,
-        task=options.task,
-        query=options.query,
-        source=given_source(options),
-        split=given_split(options),
-        force=options.force,
-        full=options.full,
-    )
-    print(f"Wrote {written}. Review it, then: penstock run {written}")
-    return 0
-
-
 def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine, and serve the model on loopback."""
+    from penstock.pipelines.comment import write_comment
     from penstock.pipelines.run import bad_candidate
     from penstock.pipelines.run_here import run_here
     from penstock.pipelines.run_notice import notify_of
@@ -261,6 +232,8 @@ def _run(options: argparse.Namespace) -> int:
         summary=options.summary,
     )
     print(summary(result), end="")
+    if options.comment:
+        write_comment(result, options.comment)
     notify_of(result, found=found, summary=options.summary)
     return EXIT_CODES[result.outcome]
 
@@ -268,7 +241,7 @@ def _run(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     """Write the pipeline of a release, of a look or of a scoring as YAML for Kubeflow."""
     from penstock import project
-    from penstock.data.sources.addresses import is_local
+    from penstock.data.sources.addresses import is_local, is_versioned_folder
     from penstock.pipelines.compile import compile_monitor, compile_release, compile_score
     from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
@@ -289,7 +262,7 @@ def _compile(options: argparse.Namespace) -> int:
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
     if build is not release:
         return 0
-    if is_local(loaded.source.uri):
+    if is_local(loaded.source.uri) or is_versioned_folder(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
             "address that the cluster can reach when you submit it."

@@ -1,4 +1,4 @@
-"""The commands on Kubeflow: `penstock submit`, `terminate` and `schedule`."""
+"""The commands on runs of Kubeflow: `penstock submit` and `terminate`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from penstock.pipelines.located import (
     add_summary_option,
 )
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
-from penstock.pipelines.submission_options import add_endpoint_options, add_submission_options
+from penstock.pipelines.submission_options import (
+    add_endpoint_options,
+    add_submission_options,
+    endpoint_of,
+    project_of,
+    warn_of_account,
+)
 
 if TYPE_CHECKING:
     from penstock.pipelines.kubeflow_client import Endpoint, Patience
     from penstock.pipelines.submit import Submission
-    from penstock.project import Project
 
 _Commands = Any  # argparse's own type is private
 
@@ -30,7 +35,6 @@ def add_remote_commands(commands: _Commands) -> None:
     terminate.add_argument("run", help="the run's id")
     add_endpoint_options(terminate)
     terminate.set_defaults(command=_terminate, extra="pipelines")
-    _add_schedule(commands)
 
 
 def _add_submit(commands: _Commands) -> None:
@@ -64,58 +68,6 @@ def _add_submit(commands: _Commands) -> None:
     command.set_defaults(command=_submit, extra="pipelines")
 
 
-def _add_schedule(commands: _Commands) -> None:
-    schedule = commands.add_parser(
-        "schedule", help="run the release, the monitor or a scoring on a schedule"
-    )
-    actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
-    create = actions.add_parser(
-        "create", help="create or replace a schedule", description=_create.__doc__
-    )
-    add_submission_options(create)
-    create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
-    which = create.add_mutually_exclusive_group()
-    which.add_argument(
-        "--score",
-        action="store_true",
-        help="score a batch (score.yaml) instead of releasing: section scoring",
-    )
-    which.add_argument(
-        "--monitor",
-        action="store_true",
-        help="look at what serves (monitor.yaml) instead of releasing; every monitoring.every, "
-        "unless --cron or --every says otherwise",
-    )
-    when = create.add_mutually_exclusive_group()
-    when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
-    when.add_argument("--every", default="", metavar="TIME", help="a duration: 90m, 12h, 7d")
-    create.add_argument("--start", default="", metavar="TIME", help="not before: 2026-12-01")
-    create.add_argument("--end", default="", metavar="TIME", help="not after")
-    create.add_argument(
-        "--max-concurrency", type=int, default=1, metavar="N", help="runs at once, 1 to 10 (1)"
-    )
-    create.add_argument(
-        "--catch-up",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="make up for every run that was missed, not only the latest",
-    )
-    create.set_defaults(command=_create, extra="pipelines")
-
-    listed = actions.add_parser("list", help="show the schedules", description=_list.__doc__)
-    add_endpoint_options(listed)
-    listed.set_defaults(command=_list, extra="pipelines")
-    for name, words in (
-        ("pause", "start no more runs"),
-        ("resume", "start runs again"),
-        ("delete", "delete a schedule; its runs stay"),
-    ):
-        action = actions.add_parser(name, help=words, description=_change.__doc__)
-        action.add_argument("schedule", help="its name or id")
-        add_endpoint_options(action)
-        action.set_defaults(command=_change, action=name, extra="pipelines")
-
-
 def _submit(options: argparse.Namespace) -> int:
     """Compile the project and begin a run of it on Kubeflow; with --wait, follow it to its end."""
     from penstock.pipelines.kubeflow_client import connect
@@ -129,14 +81,14 @@ def _submit(options: argparse.Namespace) -> int:
     timeout = duration(options.timeout) if options.timeout else None
     if timeout and not options.wait:
         raise UsageError("--timeout goes with --wait")
-    project = _project(options)
-    endpoint = _endpoint(options, namespace=project.cluster.namespace)
+    project = project_of(options)
+    endpoint = endpoint_of(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter, folder=options.project.absolute().parent)
     patience = _patience(options, endpoint)
 
     def begin() -> tuple[Any, Submission]:
         client = connect(endpoint)
-        _warn_of_account(project, client, endpoint)
+        warn_of_account(project, client, endpoint)
         where = {"client": client, "endpoint": endpoint, "name": options.run_name}
         there = submitted(project, made, **where) if options.once else None
         return client, there or submit(project, made, **where)
@@ -157,21 +109,6 @@ def _submit(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_CODES["failed"]
-
-
-def _warn_of_account(project: Project, client: Any, endpoint: Endpoint) -> None:
-    """Say beforehand where the run's service account may not be ours to use."""
-    from penstock.pipelines.kubeflow_client import readable_errors
-    from penstock.pipelines.submit import account_warning
-
-    account = project.cluster.service_account
-    if not account:
-        return
-    with readable_errors(endpoint):
-        several = client.get_kfp_healthz().multi_user
-        namespace = endpoint.namespace or client.get_user_namespace() or ""
-    if several and (words := account_warning(account, namespace=namespace)):
-        print(words, file=sys.stderr)
 
 
 def _patience(options: argparse.Namespace, endpoint: Endpoint) -> Patience:
@@ -215,127 +152,10 @@ def _terminate(options: argparse.Namespace) -> int:
     from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.submit import terminate
 
-    endpoint = _endpoint(options)
+    endpoint = endpoint_of(options)
     terminate(options.run, client=connect(endpoint), endpoint=endpoint)
     print(f"Run {options.run} is being terminated.")
     return 0
-
-
-def _create(options: argparse.Namespace) -> int:
-    """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
-    from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words, watching
-    from penstock.pipelines.submit import monitor_package, package, score_package
-    from penstock.pipelines.timing import cron, duration, timestamp
-
-    project = _project(options)
-    every = options.every
-    if options.monitor and not options.cron:
-        every = every or project.monitoring.every
-    if not (options.cron or every):
-        raise UsageError("one of the arguments --cron --every is required")
-    plan = Plan(
-        cron=cron(options.cron) if options.cron else "",
-        every=duration(every) if every else 0,
-        start=timestamp(options.start) if options.start else None,
-        end=timestamp(options.end) if options.end else None,
-        at_once=options.max_concurrency,
-        catch_up=options.catch_up,
-    )
-    plan.check()
-    if options.monitor:
-        plan = watching(project, plan)
-    build = monitor_package if options.monitor else score_package if options.score else package
-    folder = options.project.absolute().parent
-    made = build(project, parameters=options.parameter, folder=folder)
-    endpoint = _endpoint(options, namespace=project.cluster.namespace)
-    if plan.cron and plan.cron != options.cron:
-        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")
-    client = connect(endpoint)
-    _warn_of_account(project, client, endpoint)
-    schedules = Schedules(client, endpoint)
-    name = options.name or made.name or project.name
-    change, made_run = schedules.create(project, made, plan, name=name)
-    version = version_of(made_run)
-    print(
-        f"Schedule {made_run.display_name} {change}: {trigger_words(made_run)}, version {version}."
-    )
-    if is_paused(made_run):
-        print("It is paused, as it was before; start it with: penstock schedule resume.")
-    if plan.cron:
-        print("It runs by Kubeflow's clock: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
-    print(endpoint.link(f"recurringrun/details/{made_run.recurring_run_id}"))
-    return 0
-
-
-def version_of(schedule: Any) -> str:
-    """Return the pipeline version's id that a recurring run is pinned to."""
-    reference = schedule.pipeline_version_reference
-    return str(reference.pipeline_version_id) if reference else "none"
-
-
-def _list(options: argparse.Namespace) -> int:
-    """Show the schedules of a Kubeflow: name, state, when, pipeline version, id."""
-    from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.schedule import Schedules, is_paused, trigger_words
-
-    endpoint = _endpoint(options)
-    every = Schedules(connect(endpoint), endpoint).every()
-    for each in every:
-        state = "paused" if is_paused(each) else "on"
-        print(f"{each.display_name}  {state}  {trigger_words(each)}  {each.recurring_run_id}")
-    if not every:
-        print("There are no schedules.")
-    return 0
-
-
-def _change(options: argparse.Namespace) -> int:
-    """Change one schedule, by its name or id."""
-    from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.schedule import Schedules
-
-    endpoint = _endpoint(options)
-    schedules = Schedules(connect(endpoint), endpoint)
-    found = getattr(schedules, options.action)(options.schedule)
-    done = {"pause": "paused", "resume": "resumed", "delete": "deleted"}[options.action]
-    print(f"Schedule {found.display_name} {done}.")
-    return 0
-
-
-def _project(options: argparse.Namespace) -> Project:
-    """Load the project, with what the options say of its cluster."""
-    from penstock import project
-    from penstock.cluster.settings import ClusterSpec
-
-    loaded = project.load(options.project, settings=options.settings)
-    given = {
-        name: value
-        for name in ("service_account", "experiment", "namespace")
-        if (value := getattr(options, name))
-    }
-    if options.no_cache:
-        given["caching"] = False
-    raw = loaded.cluster.model_dump() | given
-    cluster = ClusterSpec.parse(raw, where="the options")
-    return loaded.model_copy(update={"cluster": cluster})
-
-
-def _endpoint(options: argparse.Namespace, *, namespace: str = "") -> Endpoint:
-    from penstock.pipelines.kubeflow_client import Endpoint
-
-    endpoint = Endpoint(
-        host=options.host,
-        namespace=options.namespace or namespace,
-        token_file=options.token_file,
-        cookie_file=options.cookie_file,
-        ca_cert=options.ca_cert,
-        insecure=options.insecure,
-    )
-    if endpoint.insecure and endpoint.ca_cert:
-        raise UsageError("--ca-cert and --insecure exclude one another")
-    if endpoint.insecure:
-        print("The server's certificate is not checked (--insecure).", file=sys.stderr)
-    return endpoint
 
 
 def _seconds(text: str) -> float:

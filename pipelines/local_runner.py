@@ -13,6 +13,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.common.progress import MARK
+from penstock.components._memory import killed
 from penstock.components._program import PROGRAM
+from penstock.errors import ServiceError
 from penstock.pipelines.step_cache import StepCache, StepCall
 from penstock.pipelines.warm import WarmSteps
 
@@ -132,6 +135,8 @@ class LocalSteps:
             )
         if end is None:
             return self._cold(cold)
+        if end.code == -signal.SIGKILL:
+            print(f"{ServiceError.__name__}: {killed(call.function)}")
         print("\n")
         return "warm", end.code == 0, end.cpu
 
@@ -204,10 +209,12 @@ def execute(source: str, arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def started_by(steps: LocalSteps) -> Iterator[None]:
-    """Let kfp.local start its steps by `steps` for the time of the block."""
+    """Let kfp.local start its steps by `steps` for the time of the block, and hand them nulls."""
+    from kfp.compiler import pipeline_spec_builder
     from kfp.local import status, subprocess_task_handler
 
     theirs = subprocess_task_handler.SubprocessTaskHandler
+    their_value = pipeline_spec_builder.to_protobuf_value
 
     class Handler(theirs):  # type: ignore[misc, valid-type]
         def run(self) -> Any:
@@ -218,10 +225,28 @@ def started_by(steps: LocalSteps) -> Iterator[None]:
             return bool(super().run() == status.Status.SUCCESS)
 
     subprocess_task_handler.SubprocessTaskHandler = Handler
+    pipeline_spec_builder.to_protobuf_value = _or_null(their_value)
     try:
         yield
     finally:
         subprocess_task_handler.SubprocessTaskHandler = theirs
+        pipeline_spec_builder.to_protobuf_value = their_value
+
+
+def _or_null(to_value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the same for null too, which kfp refuses and Kubeflow takes.
+
+    In the project file a rule or bound that is null is off. kfp's own calls what stands in its
+    place for whatever is in an object or a list.
+    """
+    from google.protobuf import struct_pb2  # type: ignore[import-untyped]
+
+    def or_null(value: Any) -> Any:
+        if value is None:
+            return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
+        return to_value(value)
+
+    return or_null
 
 
 def import_kfp() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from penstock.data.sources.addresses import is_local
+from penstock.data.sources.addresses import is_local, is_versioned_folder
 from penstock.errors import PenstockError, UsageError
 from penstock.own_code.reference import Reference
 from penstock.own_code.sources import find
@@ -199,7 +199,8 @@ def _no_number(text: str) -> NoReturn:
 
 def stays_here(uri: str) -> bool:
     """Return whether an address means this machine: a path, or a database in a file."""
-    return is_local(uri) or uri.partition("://")[0].partition("+")[0] in FILE_DATABASES
+    in_file = uri.partition("://")[0].partition("+")[0] in FILE_DATABASES
+    return in_file or is_local(uri) or is_versioned_folder(uri)
 
 
 def _is_absolute_path(value: str) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from penstock.errors import UsageError
-from penstock.pipelines.registry_commands import add_version_target, version_of
-from penstock.registry import signing, versions
+from penstock.pipelines.registry_commands import (
+    add_verification_key,
+    add_version_target,
+    verification_key,
+    version_of,
+)
+from penstock.registry import versions
 
 
 def add_passport_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,12 +34,7 @@ def add_passport_command(commands: argparse._SubParsersAction[argparse.ArgumentP
         action="store_true",
         help="with --check: check the folder by itself, where the registry cannot be reached",
     )
-    command.add_argument(
-        "--key",
-        type=Path,
-        help="with --check: public key (PEM) that the passport must be signed by "
-        f"(default: {signing.VERIFY_KEY})",
-    )
+    add_verification_key(command, what="the passport, with --check,")
     command.set_defaults(command=_passport)
 
 
@@ -56,8 +55,7 @@ def _passport(options: argparse.Namespace) -> int:
         for name in (*written.files, "passport.json"):
             print(f"  {name}")
         return 0
-    named = os.environ.get(signing.VERIFY_KEY, "")
-    key = options.key or (Path(named) if named else None)
+    key = verification_key(options)
     passport = check_passport(options.check, key=key)
     if not options.alone:
         uri, tracking_uri = version_of(options)

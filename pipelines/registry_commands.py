@@ -77,11 +77,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         epilog="Exit codes: 0 everything holds, 1 something does not or is missing.",
     )
     add_version_target(command, alias=versions.CHAMPION)
-    command.add_argument(
-        "--key",
-        type=Path,
-        help=f"public key (PEM); the version must be signed by it (default: {signing.VERIFY_KEY})",
-    )
+    add_verification_key(command, what="the version")
     command.add_argument("--json", action="store_true", help="the checks as JSON")
     command.set_defaults(command=_verify)
 
@@ -96,6 +92,26 @@ def add_version_target(command: argparse.ArgumentParser, *, alias: str) -> None:
     )
     add_store_options(command)
     command.set_defaults(alias=alias)
+
+
+def add_verification_key(command: argparse.ArgumentParser, *, what: str) -> None:
+    """Let a command check a signature.
+
+    Args:
+        command: The command.
+        what: What must be signed, for the help.
+    """
+    command.add_argument(
+        "--key",
+        type=Path,
+        help=f"public key (PEM) that {what} must be signed by (default: {signing.VERIFY_KEY})",
+    )
+
+
+def verification_key(options: argparse.Namespace) -> Path | None:
+    """Return the public key that a command is to check with; None: it is not to check."""
+    named = os.environ.get(signing.VERIFY_KEY, "")
+    return options.key or (Path(named) if named else None)
 
 
 def _give(options: argparse.Namespace) -> int:
@@ -239,9 +255,7 @@ def _verify(options: argparse.Namespace) -> int:
     from penstock.registry.verify import verify
 
     uri, tracking_uri, _ = _version(options)
-    named = os.environ.get(signing.VERIFY_KEY, "")
-    key = options.key or (Path(named) if named else None)
-    version, checks = verify(uri, tracking_uri=tracking_uri, key=key)
+    version, checks = verify(uri, tracking_uri=tracking_uri, key=verification_key(options))
     good = all(check.good for check in checks)
     if options.json:
         result: dict[str, Any] = {"uri": version.uri, "holds": good}

@@ -114,13 +114,9 @@ class Schedules:
         """
         plan.check()
         with account_granted(project.cluster.service_account), readable_errors(self._endpoint):
-            version = self._version(project, made)
-            experiment = self._client.create_experiment(
-                project.cluster.experiment or project.name, namespace=self._namespace
-            )
+            requested = self._request(project, made, plan, name)
             before = self._called(name)
             paused = bool(before) and all(is_paused(each) for each in before)
-            requested = self._body(project, made, plan, name, version, experiment.experiment_id)
             requested.mode = "DISABLE" if paused else "ENABLE"
             if len(before) == 1 and _same(before[0], requested):
                 return "unchanged", before[0]
@@ -128,6 +124,31 @@ class Schedules:
             for each in before:
                 self._client.delete_recurring_run(each.recurring_run_id)
             return ("replaced" if before else "created"), created
+
+    def add(
+        self, project: Project, made: Package, plan: Plan, *, name: str, says: str, paused: bool
+    ) -> Any:
+        """Create a schedule beside whatever is there.
+
+        Args:
+            project: The project.
+            made: Its package.
+            plan: When it runs.
+            name: Its name.
+            says: Its description.
+            paused: Whether it starts no runs until it is resumed.
+
+        Returns:
+            The `V2beta1RecurringRun`.
+
+        Raises:
+            ServiceError: If Kubeflow does not take it.
+        """
+        with account_granted(project.cluster.service_account), readable_errors(self._endpoint):
+            requested = self._request(project, made, plan, name)
+            requested.description = says
+            requested.mode = "DISABLE" if paused else "ENABLE"
+            return self._recurring.recurring_run_service_create_recurring_run(requested)
 
     def every(self) -> list[Any]:
         """Return all recurring runs, oldest first."""
@@ -196,17 +217,14 @@ class Schedules:
             "recurring_runs",
         )
 
-    def _body(
-        self,
-        project: Project,
-        made: Package,
-        plan: Plan,
-        name: str,
-        version: Any,
-        experiment: str,
-    ) -> Any:
+    def _request(self, project: Project, made: Package, plan: Plan, name: str) -> Any:
+        """Return the recurring run to ask for; its version and its experiment are there then."""
         import kfp_server_api as api
 
+        version = self._version(project, made)
+        experiment = self._client.create_experiment(
+            project.cluster.experiment or project.name, namespace=self._namespace
+        )
         window = {"start_time": plan.start, "end_time": plan.end}
         trigger = (
             api.V2beta1Trigger(cron_schedule=api.V2beta1CronSchedule(cron=plan.cron, **window))
@@ -220,7 +238,7 @@ class Schedules:
         return api.V2beta1RecurringRun(
             display_name=name,
             description=f"Made by penstock schedule for the project {project.name}",
-            experiment_id=experiment,
+            experiment_id=experiment.experiment_id,
             pipeline_version_reference=api.V2beta1PipelineVersionReference(
                 pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
             ),

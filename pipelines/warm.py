@@ -31,7 +31,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "probe_serving": ("penstock.gate.policy", "penstock.serving.probe"),
         "decide": ("penstock.gate.decision",),
         "approve": ("penstock.registry.approval_wait",),
-        "notify": ("penstock.rollout.run_ended",),
+        "notify": ("penstock.rollout.end_notice",),
         "fail": ("penstock.rollout.run_ended",),
         # Great Expectations costs 4 s of CPU, and few suites need it: a step that does imports it.
         "validate": ("penstock.quality.check", "pyarrow.compute", "pyarrow.parquet"),

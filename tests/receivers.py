@@ -92,6 +92,7 @@ class Received:
         events: CloudEvents.
         server: The mail server.
         file: The file.
+        away: Paths of `/hook` and `/events` that take nothing now.
     """
 
     spec: NotifySpec
@@ -99,6 +100,7 @@ class Received:
     events: list[dict[str, Any]]
     server: Mails
     file: Path
+    away: set[str] = field(default_factory=set)
 
     @property
     def mails(self) -> list[EmailMessage]:
@@ -138,11 +140,13 @@ class _Receives(http.server.BaseHTTPRequestHandler):
     """Takes a webhook's bodies at /hook and CloudEvents at /events."""
 
     found: dict[str, list[dict[str, Any]]]
+    away: set[str]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.found[self.path].append(body)
-        self.send_response(200)
+        if self.path not in self.away:
+            self.found[self.path].append(body)
+        self.send_response(503 if self.path in self.away else 200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -153,7 +157,8 @@ class _Receives(http.server.BaseHTTPRequestHandler):
 def receivers(folder: Path) -> Iterator[Received]:
     """Yield one of each, and the section `notify` that names them."""
     found: dict[str, list[dict[str, Any]]] = {"/hook": [], "/events": []}
-    handler = type("Receives", (_Receives,), {"found": found})
+    away: set[str] = set()
+    handler = type("Receives", (_Receives,), {"found": found, "away": away})
     with served(http.server.HTTPServer(("127.0.0.1", 0), handler)) as http_, mail_server() as mail:
         url = f"http://127.0.0.1:{http_.server_port}"
         host, port = mail.address
@@ -168,4 +173,5 @@ def receivers(folder: Path) -> Iterator[Received]:
             },
             where="notify",
         )  # fmt: skip
-        yield Received(spec, found["/hook"], found["/events"], mail, folder / "received.jsonl")
+        file = folder / "received.jsonl"
+        yield Received(spec, found["/hook"], found["/events"], mail, file, away)

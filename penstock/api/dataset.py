@@ -91,7 +91,7 @@ class Dataset:
         return drawn(
             "Dataset",
             f"{self.rows:,} rows, {len(self.columns):,} columns.",
-            facts=[("Version", self.version), ("Source", self.record.source)],
+            facts=[("Version", self.version), ("Source", self.record.source_text)],
             headers=["Column", "Type", "Missing"],
             rows=[[column.name, column.type, f"{column.profile.nulls:,}"] for column in columns]
             + more,

@@ -7,9 +7,11 @@ much it was, and no value.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,11 @@ from typing import Any
 import orjson
 
 from penstock.captures import ledger
-from penstock.captures.places import (
-    LocalPlace,
-    RemotePlace,
-    digest_of,
-    packed,
-    place_at,
-    remove_unfinished,
-)
-from penstock.captures.segments import LABELS, Kind, Manifest, SegmentId
+from penstock.captures.places import LocalPlace, RemotePlace, place_at, remove_unfinished
+from penstock.captures.replacing import Span, blanked, erase_shipped, read_shipped, spans_of
+from penstock.captures.segments import LABELS, Kind, SegmentId
 from penstock.captures.stores import Part, Written, remove_replaced, writers
+from penstock.captures.unclaimed import Unclaimed, remove_unclaimed
 from penstock.errors import InputError
 
 _PREDICTIONS: tuple[Kind, ...] = ("predictions",)
@@ -46,11 +43,14 @@ class Erased:
         rows: Rows.
         labels: Labels.
         files: Files that were rewritten.
+        unclaimed: Files that no manifest names. Those that had none for an hour were removed,
+            whatever rows they held: nobody could read them.
     """
 
     rows: int
     labels: int
     files: int
+    unclaimed: Unclaimed = field(default_factory=Unclaimed)
 
 
 def erase_request(source: str | Path, request_id: str) -> Erased:
@@ -66,13 +66,14 @@ def erase_request(source: str | Path, request_id: str) -> Erased:
 
     Example:
         >>> erase_request(Path("captures"), "order-7")
-        Erased(rows=0, labels=0, files=0)
+        Erased(rows=0, labels=0, files=0, unclaimed=Unclaimed(removed=0, young=0))
     """
     place = place_at(source)
-    remove_unfinished(place)
+    unclaimed = _remove_leftovers(place)
     rows, rewritten = _erase(place, _PREDICTIONS, lambda line: line.get("request_id") == request_id)
     labels, more = _erase(place, LABELS, lambda line: line.get("request_id") == request_id)
-    return _recorded(place, "a request id", Erased(len(rows), len(labels), rewritten + more))
+    erased = Erased(len(rows), len(labels), rewritten + more, unclaimed)
+    return _recorded(place, "a request id", erased)
 
 
 def erase_where(
@@ -103,7 +104,7 @@ def erase_where(
         penstock.errors.InputError: captures: no captured row has an input 'email'.
     """
     place = place_at(source)
-    remove_unfinished(place)
+    unclaimed = _remove_leftovers(place)
     known = False
 
     def chosen(line: dict[str, Any]) -> bool:
@@ -124,7 +125,13 @@ def erase_where(
     )
     rows, more = _erase(place, _PREDICTIONS, chosen)
     what = f"rows by the value of {column}"
-    return _recorded(place, what, Erased(len(rows), len(labels), rewritten + more))
+    return _recorded(place, what, Erased(len(rows), len(labels), rewritten + more, unclaimed))
+
+
+def _remove_leftovers(place: LocalPlace | RemotePlace) -> Unclaimed:
+    """Remove what killed writes have left, which cannot be read and so not be erased from."""
+    remove_unfinished(place)
+    return remove_unclaimed(place)
 
 
 def _erase(
@@ -145,9 +152,18 @@ def _erase(
 def _rewrite(
     place: LocalPlace | RemotePlace, each: Written, part: Part, chosen: Chosen, *, look: bool
 ) -> list[Row]:
+    def find(data: bytes) -> dict[Span, Row]:
+        return _matching(data, chosen)
+
     try:
-        data = part.read()
+        if not each.shipped:
+            return _erase_here(place, each, part, find, look=look)
+        folder, stem = part.file[0], part.file[1].split(".")[0]
+        if not look:
+            return erase_shipped(place, folder, stem, find)
+        return list(find(read_shipped(place, folder, stem) or b"").values())
     except FileNotFoundError:
+        # Removed meanwhile, for space: nothing of it is left.
         return []
     except ValueError as error:
         raise InputError(
@@ -155,86 +171,76 @@ def _rewrite(
             where="/".join(part.file),
             remedy="Remove it with its manifest, or restore it, then erase again.",
         ) from error
-    rows: list[Row] = []
-    places: list[tuple[int, int]] = []
-    offset = 0
-    for line in data.splitlines(keepends=True):
+
+
+def _matching(data: bytes, chosen: Chosen) -> dict[Span, Row]:
+    """Return the lines that are to be erased, and whose they are."""
+    found = {}
+    for span, line in spans_of(data):
         parsed = _parsed(line)
         if parsed is not None and chosen(parsed):
-            rows.append((parsed.get("request_id", ""), parsed.get("row", 0)))
-            places.append((offset, len(line.rstrip(b"\n"))))
-        offset += len(line)
-    if not rows or look:
-        return rows
-    try:
-        _blank(place, each, part, data, places)
-    except FileNotFoundError:
-        # Removed meanwhile, for space or by a pruning: nothing of it is left.
-        return []
-    return rows
+            found[span] = parsed.get("request_id", ""), parsed.get("row", 0)
+    return found
 
 
-def _blank(
+def _erase_here(
     place: LocalPlace | RemotePlace,
     each: Written,
     part: Part,
-    data: bytes,
-    places: Collection[tuple[int, int]],
-) -> None:
-    if each.shipped:
-        _replace(place, part, _blanked(data, places), len(places))
-        return
+    find: Callable[[bytes], dict[Span, Row]],
+    *,
+    look: bool,
+) -> list[Row]:
+    """Erase lines of a file that was not shipped: one erasure at a time on this machine."""
     assert isinstance(place, LocalPlace)
     path = place.path(*part.file)
+    with _alone(path.parent):
+        data = part.read()
+        found = find(data)
+        if found and not look:
+            _blank(place, each, part, data, found)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other erasure rewrite files of a folder meanwhile; the lock ends with its holder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # A file system without locks cannot keep two apart.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _blank(
+    place: LocalPlace, each: Written, part: Part, data: bytes, spans: Collection[Span]
+) -> None:
+    path = place.path(*part.file)
     if part.rows is None:
-        _overwrite(path, places)
+        _overwrite(path, spans)
         return
     changed = path.stat()
-    place.write(*part.file, _blanked(data, places))
+    place.write(*part.file, blanked(data, spans))
     # Its age is that of its rows.
     os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
     if each.logged:
         segment_id = SegmentId(kind=each.kind, writer=each.writer, number=part.number)
         book = path.with_name(ledger.ledger_name(each.writer))
-        ledger.append(book, "erased", id=segment_id.model_dump(), rows=len(places))
+        ledger.append(book, "erased", id=segment_id.model_dump(), rows=len(spans))
 
 
-def _blanked(data: bytes, places: Collection[tuple[int, int]]) -> bytes:
-    made = bytearray(data)
-    for offset, length in places:
-        made[offset : offset + length] = b" " * length
-    return bytes(made)
-
-
-def _overwrite(path: Path, places: Collection[tuple[int, int]]) -> None:
+def _overwrite(path: Path, spans: Collection[Span]) -> None:
     """Blank lines of a file that a server writes on: replaced, it would go on with the old one."""
     handle = os.open(path, os.O_WRONLY)
     try:
-        for offset, length in places:
+        for offset, length in spans:
             os.pwrite(handle, b" " * length, offset)
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _replace(place: LocalPlace | RemotePlace, part: Part, data: bytes, erased: int) -> None:
-    """Put another file in a shipped segment's place: the manifest decides which one is read."""
-    folder, name = part.file
-    stem = name.split(".")[0]
-    manifest = Manifest.loads(place.read(folder, f"{stem}.json").decode(), where=name)
-    compressed = packed(data)
-    renamed = f"{stem}.{digest_of(compressed)[7:19]}.jsonl.gz"
-    changed = manifest.model_copy(
-        update={
-            "file": renamed,
-            "file_digest": digest_of(compressed),
-            "erased": manifest.erased + erased,
-            "replaced": (*manifest.replaced, name),
-        }
-    )
-    place.write(folder, renamed, compressed)
-    place.write(folder, f"{stem}.json", changed.dumps().encode())
-    place.remove(folder, name)
 
 
 def _recorded(place: LocalPlace | RemotePlace, what: str, erased: Erased) -> Erased:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import inspect
 import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +26,8 @@ DEPTH = 4
 _UNFINISHED = re.compile(r"\.(predictions|feedback|unmatched|events|ended)-.*\.\d+")
 """What `LocalPlace.write` names a file until it is whole."""
 
-_UNFINISHED_SECONDS = 3600.0
+UNFINISHED_SECONDS = 3600.0
+"""Age at which what looks half done is not on its way any more: nothing more comes of it."""
 
 
 class Place(Protocol):
@@ -34,8 +37,13 @@ class Place(Protocol):
         """Return the names of the files in each folder, by its path below the root (`.`: it)."""
         ...
 
-    def names(self, folder: str) -> list[str]:
-        """Return the names of the files in one folder, sorted; none where there is no folder."""
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """Return the names of the files in one folder, sorted; none where there is no folder.
+
+        Args:
+            folder: The folder.
+            prefix: Only those that begin so.
+        """
         ...
 
     def read(self, folder: str, name: str) -> bytes:
@@ -52,6 +60,10 @@ class Place(Protocol):
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file; it may be gone."""
+        ...
+
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written, in seconds since 1970; None: it is gone."""
         ...
 
 
@@ -71,10 +83,11 @@ class LocalPlace:
             found[relative.as_posix()] = sorted(names)
         return found
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """Return the names of the files in one folder."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.root / folder) as found:
-            return sorted(entry.name for entry in found if entry.is_file())
+            names = (entry.name for entry in found if entry.is_file())
+            return sorted(name for name in names if name.startswith(prefix))
         return []
 
     def path(self, folder: str, name: str) -> Path:
@@ -104,6 +117,12 @@ class LocalPlace:
         """Remove a file; it may be gone."""
         self.path(folder, name).unlink(missing_ok=True)
 
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written; None: it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path(folder, name).stat().st_mtime
+        return None
+
 
 @dataclass(frozen=True)
 class RemotePlace:
@@ -128,17 +147,25 @@ class RemotePlace:
             found.setdefault(folder or ".", []).append(name)
         return found
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str, prefix: str = "") -> list[str]:
         """Return the names of the files in one folder."""
         address = self._address(folder, "").rstrip("/")
         with store_errors(self.shown):
             # What others wrote since the last look is there too.
             self.system.invalidate_cache(address)
             try:
-                found = self.system.ls(address, detail=True)
+                paths = self._listed(address, prefix)
             except FileNotFoundError:
                 return []
-        return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "file")
+        names = (path.rpartition("/")[2] for path in paths if path.rpartition("/")[0] == address)
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def _listed(self, address: str, prefix: str) -> list[str]:
+        # A folder may hold the segments of months; S3's and Google's stores list by the beginning.
+        if prefix and "prefix" in inspect.signature(self.system.find).parameters:
+            return list(self.system.find(address, prefix=prefix))
+        found = self.system.ls(address, detail=True)
+        return [one["name"] for one in found if one["type"] == "file"]
 
     def read(self, folder: str, name: str) -> bytes:
         """Return a file."""
@@ -154,6 +181,13 @@ class RemotePlace:
         """Remove a file; it may be gone."""
         with self._errors(), contextlib.suppress(FileNotFoundError):
             self.system.rm_file(self._address(folder, name))
+
+    def written(self, folder: str, name: str) -> float | None:
+        """Return when a file was written, by the store's clock; None: it is gone."""
+        with self._errors(), contextlib.suppress(FileNotFoundError):
+            written: datetime = self.system.modified(self._address(folder, name))
+            return written.timestamp()
+        return None
 
     def _address(self, folder: str, name: str) -> str:
         parts = [self.root.rstrip("/"), *([] if folder == "." else [folder]), name]
@@ -181,7 +215,7 @@ def remove_unfinished(place: Place) -> None:
     for folder, names in place.folders().items():
         for path in [place.path(folder, name) for name in names if _UNFINISHED.fullmatch(name)]:
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < time.time() - _UNFINISHED_SECONDS:
+                if path.stat().st_mtime < time.time() - UNFINISHED_SECONDS:
                     path.unlink()
 
 

@@ -13,6 +13,7 @@ from penstock.captures.ledger import iso
 from penstock.captures.places import LocalPlace, RemotePlace, place_at, remove_unfinished
 from penstock.captures.segments import KINDS, segment_id_of
 from penstock.captures.stores import Part, remove_replaced, writers
+from penstock.captures.unclaimed import remove_unclaimed
 
 _MEGABYTE = 1 << 20
 _LEDGER_DAYS = 60
@@ -25,10 +26,12 @@ class Pruned:
     Attributes:
         segments: Files of rows or labels.
         rows: Rows and labels in them.
+        unclaimed: Files that no manifest names, of pods and erasures that were killed.
     """
 
     segments: int = 0
     rows: int = 0
+    unclaimed: int = 0
 
 
 def prune(
@@ -36,7 +39,8 @@ def prune(
 ) -> Pruned:
     """Remove shipped segments that are too old, and the oldest beyond a size.
 
-    Readers count what they had not read of them as lost. What a server still writes is left.
+    Readers count what they had not read of them as lost. What a server still writes is left. Files
+    of segments that no manifest has named for an hour are removed too.
 
     Args:
         source: A folder or address that segments are shipped to.
@@ -49,10 +53,11 @@ def prune(
 
     Example:
         >>> prune(Path("shipped"), days=90, megabytes=0)
-        Pruned(segments=0, rows=0)
+        Pruned(segments=0, rows=0, unclaimed=0)
     """
     place = place_at(source)
     remove_unfinished(place)
+    unclaimed = remove_unclaimed(place, now=now)
     oldest = iso((now or datetime.now(UTC)).astimezone(UTC) - timedelta(days=days)) if days else ""
     segments = rows = 0
     for kind in KINDS:
@@ -67,7 +72,7 @@ def prune(
                 _remove(place, part)
                 segments += 1
                 rows += part.rows or 0
-    return Pruned(segments, rows)
+    return Pruned(segments, rows, unclaimed.removed)
 
 
 def _remove(place: LocalPlace | RemotePlace, part: Part) -> None:

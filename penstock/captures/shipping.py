@@ -1,7 +1,8 @@
 """Ships closed segments from a spool to a store: each whole, in order, then removed here.
 
 A segment is a compressed file and, written after it, a manifest. Until the manifest is there the
-segment is not; a kill in between ships the same bytes under the same name again.
+segment is not; a kill in between ships the same bytes under the same name again. Once it is there,
+nothing is put in its place from here.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ def _ship(
     pod: str,
 ) -> int:
     path = spool / log.opened[segment.id].file
+    if place.written(folder, f"{segment.id.stem}.json") is not None:
+        # Shipped before a kill; somebody may have erased from it there since.
+        remove(path, segment.id, why="shipped")
+        return segment.rows
     data = packed(path.read_bytes()[: segment.bytes])
     name = f"{segment.id.stem}.jsonl.gz"
     manifest = Manifest(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -56,6 +58,19 @@ def digest_of_folder(folder: Path, *, without: Collection[str] = ()) -> str:
     Raises:
         InputError: If the folder is absent or empty, or holds something that cannot be digested.
     """
+    return digest_of_text(canonical_json(digests_of_folder(folder, without=without)))
+
+
+def digests_of_folder(folder: Path, *, without: Collection[str] = ()) -> dict[str, str]:
+    """Return `sha256:<hex>` of every file below `folder`, by its name relative to it, with `/`.
+
+    Args:
+        folder: The folder.
+        without: Files that do not count, by such names.
+
+    Raises:
+        InputError: As `digest_of_folder`.
+    """
     if not folder.is_dir():
         raise InputError("the folder does not exist", where=str(folder))
     listing = {}
@@ -79,7 +94,7 @@ def digest_of_folder(folder: Path, *, without: Collection[str] = ()) -> str:
             listing[_utf8(name, where=folder)] = digest_of_file(path)
     if not listing:
         raise InputError("the folder holds no file", where=str(folder))
-    return digest_of_text(canonical_json(listing))
+    return listing
 
 
 def _utf8(name: str, *, where: Path) -> str:
@@ -140,14 +155,60 @@ def whole_folder(target: Path) -> Iterator[Path]:
             where=str(target),
             remedy="Name a folder that does not exist yet, or empty this one.",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with folder_beside(target, kind="unfinished") as beside:
         yield beside
         beside.chmod(0o755)
         if target.is_dir():
             target.rmdir()
         beside.rename(target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+
+
+@contextlib.contextmanager
+def folder_beside(target: Path, *, kind: str) -> Iterator[Path]:
+    """Yield an empty folder beside a target, `.TARGET.KIND-XXXXXXXX`, which goes with the block.
+
+    What a process that was killed left of such folders goes too. One that is in use is locked, for
+    as long as its process lives, and stays. A block may rename its folder: then it is kept.
+
+    Args:
+        target: What the folder is for.
+        kind: What it holds, in a word: it may be seen after a kill.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}.{kind}-"
+    _remove_left(target.parent, prefix)
+    # It gets its name once it is locked: until then another process does not know it.
+    new = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+    folder = new.with_name(prefix + new.name[-8:])
+    with _locked(new):
+        try:
+            new.rename(folder)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder while the block runs, and yield whether that succeeded: some disks cannot."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def _remove_left(parent: Path, prefix: str) -> None:
+    """Remove what nobody uses; what cannot be seen or removed stays."""
+    with contextlib.suppress(OSError):
+        for folder in list(parent.iterdir()):
+            if re.fullmatch(re.escape(prefix) + "[a-z0-9_]{8}", folder.name):
+                with contextlib.suppress(OSError), _locked(folder) as unused:
+                    if unused:
+                        shutil.rmtree(folder, ignore_errors=True)

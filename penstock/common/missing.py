@@ -15,7 +15,16 @@ from penstock.errors import MissingLibraryError
 _PACKAGE = __name__.partition(".")[0]
 _COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
 
-_BOOSTING = frozenset({"lightgbm", "xgboost"})
+_ALONE = {
+    "dask": "dask",
+    "deltalake": "delta",
+    "distributed": "dask",
+    "dvc": "dvc",
+    "lightgbm": "boosting",
+    "pyiceberg": "iceberg",
+    "xgboost": "boosting",
+}
+"""Libraries that come with an extra of their own and not with `laptop`."""
 
 # What runs an import statement and `importlib.import_module`, by the names that it has before and
 # after `importlib` is imported. Not `importlib.util`: who calls that checks whether there is one.
@@ -49,11 +58,7 @@ def tell_of_missing_libraries() -> None:
 
 def _extra(name: str) -> str:
     """Return the extra that brings a library and what a person does with it."""
-    if name in _BOOSTING:
-        return "boosting"
-    if name in ("dask", "distributed"):
-        return "dask"
-    return "pipelines" if name in _COMPOSING else "laptop"
+    return _ALONE.get(name) or ("pipelines" if name in _COMPOSING else "laptop")
 
 
 def _asks(frame: FrameType | None) -> str:

@@ -6,18 +6,24 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.common.progress import log, say
 from penstock.common.secrets import shown
+from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.sources.files import local_files
 from penstock.data.sources.reader import Again, Misread, Reader, SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.data.table.disk import disk_errors
 from penstock.data.types.value import TypeMismatch
+from penstock.data.versioned.opening import kind_of, opened_version, require_unversioned
+from penstock.data.versioned.table_reader import TableReader
 from penstock.errors import ReadingError
 from penstock.records.dataset import Assumption, Dataset, sorted_by_risk
+from penstock.records.origin import DataReference, Origin
+from penstock.redaction import redact, redact_address
 
 _ROUNDS = 12
 """Proposals that `survey` takes, one after another."""
@@ -51,8 +57,8 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
         >>> [(column.name, column.type) for column in dataset.columns]
         [('age', 'integer'), ('city', 'string')]
     """
-    with opened(source, beside=output) as reader:
-        dataset = _write(reader(source), source, output, called=called)
+    with opened(source, beside=output) as version:
+        dataset = _write(version, source, output, called=called)
     risky = sorted_by_risk(
         assumption for assumption in dataset.assumptions if assumption.risk != "low"
     )
@@ -80,10 +86,10 @@ def survey(source: SourceSpec, *, output: Path) -> tuple[Dataset, SourceSpec]:
         InputError: As `ingest`, where there is no proposal or none helps.
     """
     proposed: list[Assumption] = []
-    with opened(source, beside=output) as reader:
+    with opened(source, beside=output) as version:
         while True:
             try:
-                dataset = _write(reader(source), source, output, whole=True)
+                dataset = _write(version, source, output, whole=True)
             except ReadingError as error:
                 given = source.model_dump(exclude_unset=True)
                 changed = SourceSpec.parse({**given, **error.proposal}, where="proposal")
@@ -117,9 +123,24 @@ def _shown(value: object, before: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A source that is ready to be read.
+
+    Attributes:
+        reader: Makes a reader of its files, table or query, with any settings.
+        reference: The version that is read, where the source keeps versions.
+        pinned: The source that reads the same again, as far as its address can say it.
+    """
+
+    reader: Callable[[SourceSpec], Reader]
+    pinned: SourceSpec
+    reference: DataReference | None = None
+
+
 @contextlib.contextmanager
-def opened(source: SourceSpec, *, beside: Path) -> Iterator[Callable[[SourceSpec], Reader]]:
-    """Yield what makes a reader of the source's files, or of its query, with any settings.
+def opened(source: SourceSpec, *, beside: Path) -> Iterator[Opened]:
+    """Yield what makes readers of a source.
 
     Args:
         source: The source.
@@ -129,13 +150,25 @@ def opened(source: SourceSpec, *, beside: Path) -> Iterator[Callable[[SourceSpec
         InputError: If the source is absent, or it is not known how to read it.
         ServiceError: If a store cannot be reached.
     """
+    if kind_of(source.uri):
+        with disk_errors(beside), opened_version(source, beside=beside) as found:
+            table, files = found.table, found.files
+            yield Opened(
+                lambda settings: (
+                    TableReader(table, settings) if table else _reader(files, settings)
+                ),
+                found.pinned,
+                found.reference,
+            )
+        return
+    require_unversioned(source)
     if source.query:
         from penstock.data.sql.reader import SqlReader
 
-        yield SqlReader
+        yield Opened(SqlReader, source)
         return
     with disk_errors(beside), local_files(source, beside=beside) as files:
-        yield lambda settings: _reader(files, settings)
+        yield Opened(lambda settings: _reader(files, settings), source)
 
 
 def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
@@ -153,9 +186,10 @@ def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
 
 
 def _write(
-    reader: Reader, source: SourceSpec, output: Path, *, whole: bool = False, called: str = ""
+    version: Opened, source: SourceSpec, output: Path, *, whole: bool = False, called: str = ""
 ) -> Dataset:
     """Infer and write; where a value does not fit what was inferred, look at all rows once."""
+    reader = version.reader(source)
     while True:
         try:
             reader.infer(whole=whole)
@@ -166,6 +200,7 @@ def _write(
                 notes=reader.notes(),
                 assumptions=reader.assumptions(),
                 reading=reader.reading(),
+                origin=_origin(version, source, called=called),
             )
         except TypeMismatch as mismatch:
             if whole or mismatch.column in source.types:
@@ -175,3 +210,17 @@ def _write(
             reader.adapt(found)
         except Again:
             continue
+
+
+def _origin(version: Opened, source: SourceSpec, *, called: str) -> Origin:
+    """Return how the same rows are read again, without what is secret in clear."""
+    uri = called or version.pinned.uri
+    pinned = source.model_copy(
+        update={
+            "uri": str(Path(local_path(uri)).absolute()) if is_local(uri) else redact_address(uri),
+            "version": version.pinned.version,
+            "query": redact(source.query),
+        }
+    )
+    settings = pinned.model_dump(mode="json", exclude_defaults=True)
+    return Origin(source=settings, reference=version.reference)

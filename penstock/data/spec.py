@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, field_validator
 
 from penstock.records.dataset import ColumnType, Reading
 from penstock.records.spec import Spec
 
 NA_VALUES = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
+
+_EXACT = 2**53
+"""Whole numbers below are exact as a float."""
 
 
 class SourceSpec(Spec):
@@ -19,7 +22,14 @@ class SourceSpec(Spec):
         min_length=1,
         description="A file, folder or glob (local, http(s)://, s3://, gs://, abfs://), or, with "
         "`query`, a database as a SQLAlchemy URL. CSV, Parquet and JSON Lines are read, "
-        "compressed or not",
+        "compressed or not. Also a source that keeps versions: delta://, iceberg://, dvc://, "
+        "lakefs://",
+    )
+    version: str = Field(
+        default="",
+        description="What to read of a source that keeps versions; empty means the newest. "
+        "`delta://`: a version's number, or a time; `iceberg://`: a snapshot's id, a branch or a "
+        "tag; `dvc://`: a revision of Git. `lakefs://` has it in `uri`",
     )
     query: str = Field(default="", description="SQL to run when `uri` is a database")
     format: Literal["auto", "csv", "parquet", "jsonl"] = Field(
@@ -76,6 +86,14 @@ class SourceSpec(Spec):
         default=(), description="Columns to read; empty means all of them"
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns to leave out")
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _a_number_is_a_version(cls, given: object) -> object:
+        """Take `version: 3` as YAML has it; from Kubeflow it arrives as 3.0."""
+        if isinstance(given, float) and given.is_integer() and abs(given) < _EXACT:
+            given = int(given)
+        return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
 def settings_of(reading: Reading) -> dict[str, Any]:

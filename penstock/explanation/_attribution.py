@@ -225,9 +225,18 @@ def _side(sample: Sample, places: np.ndarray, *, outputs: int) -> _Side:
         return _Side(places, sample.scores[places].argmax(axis=1), single, sign=1)
     if record.task == "binary":
         place = positive_index(record)
-    # One output of two classes is the second's.
-    sign = -1 if record.task == "binary" and single and place == 0 else 1
+    sign = sign_of(record) if single else 1
     return _Side(places, np.full(len(places), 0 if single else place), single, sign)
+
+
+def sign_of(record: Model) -> int:
+    """Return -1 where a single output is of the class that is not meant, else 1.
+
+    One output of two classes is the second's.
+    """
+    from penstock.model import positive_index
+
+    return -1 if record.task == "binary" and positive_index(record) == 0 else 1
 
 
 def _oriented(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penstock.explanation._attribution import TOLERANCE, _inner, _linear_parts, _side
+from penstock.explanation._attribution import TOLERANCE, _inner, _linear_parts, _side, sign_of
 from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
 from penstock.explanation._tree_shap import cost, saabas, tree_shap
@@ -96,10 +96,8 @@ def _terms(
     if inner is None or z.shape[1] != len(inner):
         return None
     coefficients = np.atleast_2d(last.coef_)[0]
-    sample = Sample(model, "", None, None, np.zeros(1), np.zeros(1))  # type: ignore[arg-type]
-    sign = _side(sample, np.arange(1), outputs=1).sign
     columns = len(model.record.columns)
-    return np.asarray(sign * summed(coefficients * z, of[inner], columns=columns))
+    return np.asarray(sign_of(model.record) * summed(coefficients * z, of[inner], columns=columns))
 
 
 def _kept(model: LoadedModel, examples: Sequence[ExplainedRow]) -> pd.DataFrame | None:

@@ -52,7 +52,7 @@ def log(graph: Graph, values: str) -> str:
     power = place(graph, values, BOUNDS[1:])
     one_to_two = graph.node("Mul", values, chosen(graph, 1.0 / BOUNDS, power))
     steps = graph.node("Mul", graph.node("Sub", one_to_two, one), graph.constant(float(STEPS)))
-    part = graph.node("Cast", graph.node("Floor", steps), to=TensorProto.INT64)
+    part = _places(graph, graph.node("Floor", steps), least=0)
     centre = chosen(graph, CENTRES, part)
     s = graph.node(
         "Div", graph.node("Sub", one_to_two, centre), graph.node("Add", one_to_two, centre)
@@ -91,5 +91,12 @@ def _exp(graph: Graph, values: str) -> str:
     for part in (HIGH, LOW):
         rest = graph.node("Sub", rest, graph.node("Mul", steps, graph.constant(part)))
     found = _polynomial(graph, COEFFICIENTS, rest)
-    places = graph.node("Cast", steps, to=TensorProto.INT64)
+    places = _places(graph, steps, least=1 - len(POWERS))
     return graph.node("Mul", found, chosen(graph, POWERS, places))
+
+
+def _places(graph: Graph, numbers: str, *, least: int) -> str:
+    """Add `penstock.model.links.places`."""
+    bound = graph.constant(float(least))
+    there = graph.node("Where", graph.node("GreaterOrEqual", numbers, bound), numbers, bound)
+    return graph.node("Cast", there, to=TensorProto.INT64)

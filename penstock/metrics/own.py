@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from penstock.errors import InputError
 from penstock.metrics.definitions import METRICS, Metric
 from penstock.metrics.descriptions import DESCRIPTIONS, SCALES, Scale
+from penstock.own_code.reads import refused_reads
 from penstock.records.model import Task
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ class OwnFunction:
         """Return the metric; the function is given copies.
 
         Raises:
-            InputError: If it raises, is no number, or is another number when asked again.
+            InputError: If it raises, is no number, is another number when asked again, or reads a
+                file that is not where the model is judged.
         """
-        first, second = (self.once(truth, given) for _ in range(2))
+        with refused_reads(self.reference):
+            first, second = (self.once(truth, given) for _ in range(2))
         if first != second and not (first != first and second != second):
             self._refuse(f"it gives {first} and then {second} for the same rows")
         return first

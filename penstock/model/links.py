@@ -43,7 +43,7 @@ POWERS = _powers()
 
 
 def exp(values: np.ndarray) -> np.ndarray:
-    """Return e to values that are at most 0, float64, within 1e-15 of themselves.
+    """Return e to values that are at most 0, float64, within 1e-15 of themselves; NaN for NaN.
 
     Example:
         >>> exp(np.array([0.0, -1.0])).tolist()
@@ -55,7 +55,7 @@ def exp(values: np.ndarray) -> np.ndarray:
     found = np.full_like(rest, COEFFICIENTS[0])
     for coefficient in COEFFICIENTS[1:]:
         found = found * rest + coefficient
-    return np.asarray(found * POWERS[steps.astype(np.int64)])
+    return np.asarray(found * POWERS[places(steps, least=1 - len(POWERS))])
 
 
 def logistic(margins: np.ndarray) -> np.ndarray:
@@ -85,8 +85,8 @@ LOG_COEFFICIENTS = tuple(2 / odd for odd in range(9, -1, -2))
 def log(values: np.ndarray) -> np.ndarray:
     """Return the natural logarithm of values from 2**-51 to 2**51, float64, within 3e-16 of it.
 
-    Where it is beyond 1 that is a share of itself. A value is a power of 2, times the centre of a
-    part of 1 to 2, times (1 + s) / (1 - s) with a small s.
+    NaN for NaN. Where it is beyond 1 that is a share of itself. A value is a power of 2, times the
+    centre of a part of 1 to 2, times (1 + s) / (1 - s) with a small s.
 
     Example:
         >>> log(np.array([1.0, 2.0, 10.0])).round(12).tolist()
@@ -94,7 +94,7 @@ def log(values: np.ndarray) -> np.ndarray:
     """
     power = np.searchsorted(BOUNDS[1:], values, side="right")
     one_to_two = values * (1.0 / BOUNDS)[power]
-    part = np.floor((one_to_two - 1.0) * STEPS).astype(np.int64)
+    part = places(np.floor((one_to_two - 1.0) * STEPS), least=0)
     centre = CENTRES[part]
     s = (one_to_two - centre) / (one_to_two + centre)
     square = s * s
@@ -102,6 +102,20 @@ def log(values: np.ndarray) -> np.ndarray:
     for coefficient in LOG_COEFFICIENTS[1:]:
         found = found * square + coefficient
     return np.asarray(found * s + LOGS[part] + LOGS_OF_BOUNDS[power])
+
+
+def places(numbers: np.ndarray, *, least: int) -> np.ndarray:
+    """Return whole numbers as places in a table; NaN, which is none, gets one that is there.
+
+    Args:
+        numbers: float64.
+        least: The lowest place that a number can have.
+
+    Example:
+        >>> places(np.array([2.0, np.nan]), least=0).tolist()
+        [2, 0]
+    """
+    return np.where(numbers >= least, numbers, least).astype(np.int64)
 
 
 def softmax(margins: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.own_code.importing import is_own
-from penstock.records import export
+from penstock.records import export, signatures
 from penstock.records.model import FILE_NAME, Model
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ STEPS = ("columns", "features", "estimator")
 """A pipeline's steps: values get their columns' types, become features, and are scored."""
 
 BACKGROUND_NAME = "background.json"
+
+_MADE_LATER = export.FILES | signatures.FILES
 
 
 @dataclass(frozen=True)
@@ -148,18 +150,20 @@ def scoring_part(pipeline: Any) -> Any:
 
 
 def digest_of(folder: Path) -> str:
-    """Return the digest that identifies a model: of its folder without what was exported from it.
+    """Return the digest that identifies a model: of its folder without what was made of it later.
+
+    That is what was exported from it, which has a digest of its own, and the signatures on it.
 
     Raises:
         InputError: See `penstock.common.files.digest_of_folder`.
     """
-    return files.digest_of_folder(folder, without=export.FILES)
+    return files.digest_of_folder(folder, without=_MADE_LATER)
 
 
 def export_digest_of(folder: Path) -> str:
     """Return the digest of what was exported from a model into its folder; empty: nothing was.
 
-    With `digest_of` it covers every file in the folder.
+    With `digest_of` it covers every file in the folder but the signatures.
 
     Raises:
         InputError: See `penstock.common.files.digest_of_folder`.
@@ -172,18 +176,18 @@ def export_digest_of(folder: Path) -> str:
 def copy_without_export(folder: Path, to: Path) -> None:
     """Copy what `digest_of` covers: nobody has approved what an export made elsewhere holds."""
 
-    def exported(at: str, names: list[str]) -> list[str]:
+    def made_later(at: str, names: list[str]) -> list[str]:
         paths = {name: Path(at) / name for name in names}
         return [
             name
             for name, path in paths.items()
-            if path.relative_to(folder).as_posix() in export.FILES and path.is_file()
+            if path.relative_to(folder).as_posix() in _MADE_LATER and path.is_file()
         ]
 
-    shutil.copytree(folder, to, ignore=exported)
-    place = to / export.FOLDER
-    if place.is_dir() and not any(place.iterdir()):
-        place.rmdir()
+    shutil.copytree(folder, to, ignore=made_later)
+    for place in (to / export.FOLDER, to / signatures.FOLDER):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def file_of(folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.metrics import own
 from penstock.own_code.importing import adopted, found
+from penstock.own_code.reads import refused_reads
 from penstock.own_code.reference import Reference
 from penstock.records.model import Model, OwnCode
 
@@ -31,9 +32,11 @@ def use_metric(code: OwnCode | None) -> None:
     if code is None or code.metric is None:
         return
     reference = Reference.of(code.metric.function)
+    with refused_reads(code.metric.function):
+        function = found(adopted(code.digest), reference)
     own.use(
         reference.name,
-        found(adopted(code.digest), reference),
+        function,
         reference=code.metric.function,
         higher_is_better=code.metric.greater_is_better,
         needs=code.metric.given,

@@ -89,6 +89,11 @@ def is_own(kind: str, digest: str) -> bool:
     return bool(digest) and kind.startswith(f"{prefix(digest)}.")
 
 
+def is_of_own_code(module: str) -> bool:
+    """Return whether a module is code of a project, of whatever digest."""
+    return module.startswith(_PREFIX)
+
+
 class _Finder(MetaPathFinder):
     """Finds modules of adopted code."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from penstock.errors import InputError, PenstockError
 from penstock.own_code import importing, libraries
 from penstock.own_code.project_code import code_of
+from penstock.own_code.reads import refused_reads
 from penstock.own_code.reference import CodeSpec, Reference
 from penstock.records.model import OwnCode
 
@@ -48,7 +49,8 @@ def make(reference: str, spec: CodeSpec | None) -> Made:
         files=tuple(sources.files),
         libraries=libraries.libraries_of(sources),
     )
-    factory = importing.found(sources, named)
+    with refused_reads(reference):
+        factory = importing.found(sources, named)
     with reported(reference, "calling it"):
         return Made(reference, code, factory())
 
@@ -58,10 +60,12 @@ def reported(reference: str, what: str) -> Iterator[None]:
     """Turn what the project's own code raises into an error that says where.
 
     Raises:
-        InputError: If it raises anything but an error of Penstock's.
+        InputError: If it raises anything but an error of Penstock's, or reads a file that a
+            server would not have.
     """
     try:
-        yield
+        with refused_reads(reference):
+            yield
     except PenstockError:
         raise
     except (Exception, SystemExit) as error:

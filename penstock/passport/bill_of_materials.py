@@ -57,10 +57,10 @@ def _model(facts: Facts) -> dict[str, Any]:
         "version": str(facts.version.version),
         "description": f"{facts.model.name}, predicts {facts.model.target} ({facts.model.task})",
     }
-    if facts.stated.owner:
-        found["supplier"] = {"name": facts.stated.owner}
-    if facts.stated.license:
-        found["licenses"] = [{"license": {"name": facts.stated.license}}]
+    if facts.owner.owner:
+        found["supplier"] = {"name": facts.owner.owner}
+    if facts.owner.license:
+        found["licenses"] = [{"license": {"name": facts.owner.license}}]
     return found | {"modelCard": _card(facts), "properties": _properties(facts)}
 
 
@@ -107,7 +107,7 @@ def _metrics(facts: Facts) -> Iterator[dict[str, Any]]:
 
 def _considerations(facts: Facts) -> dict[str, Any]:
     """Return what the owner states; nothing is filled in for what is not stated."""
-    stated = facts.stated
+    stated = facts.owner
     notes = facts.evaluation.notes if facts.evaluation is not None else ()
     limits = [*stated.limits, *notes]
     if stated.out_of_scope:
@@ -154,7 +154,7 @@ def _data(facts: Facts) -> Iterator[dict[str, Any]]:
 def _described(record: Dataset | None) -> dict[str, Any]:
     if record is None:
         return {}
-    text = f"{record.rows} rows, {len(record.columns)} columns, from {record.source}"
+    text = f"{record.rows} rows, {len(record.columns)} columns, from {record.source_text}"
     return {"description": text}
 
 

@@ -78,7 +78,7 @@ def croissant(facts: Facts) -> str | None:
         "name": f"{facts.version.name}-training-part",
         "description": _description(facts, record),
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "license": facts.stated.license or UNKNOWN,
+        "license": facts.owner.license or UNKNOWN,
         "url": record.source,
         # Versions are three numbers there, so the digest stands where a reader cites the data.
         "version": "1.0.0",

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 from penstock import tracking
 from penstock.errors import IntegrityError
-from penstock.gate.evaluation import Evaluation
 from penstock.records.approval import Approval
-from penstock.records.base import Record
-from penstock.records.dataset import Dataset, Split
-from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence
-from penstock.records.explanation import Explanation
-from penstock.records.model import Model
-from penstock.records.quality import Validation
 from penstock.registry import approvals, audit
-from penstock.registry.card import OWNER, final_card
+from penstock.registry.card import final_card
 from penstock.registry.evidence import fetch_pack
+from penstock.registry.pack_records import PackRecords, read_pack
 from penstock.registry.spec import CardSpec
 from penstock.registry.verify import verify
 from penstock.registry.versions import Version, answers
-
-R = TypeVar("R", bound=Record)
 
 UNKNOWN = "Not known: the evidence of this version does not say it."
 
@@ -37,38 +27,22 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of a version. What its evidence does not hold is None or empty.
+class Facts(PackRecords):
+    """What is known of a version: the records of its evidence, and its tags.
 
     Attributes:
         version: The version and its tags.
         evidence: The manifest of its evidence.
-        model: The model's record.
-        decision: The gate's decision.
-        stated: What its owner says of it.
+        owner: What its owner says of it; all empty where the evidence was kept without.
         card: The model card in Markdown; empty: the evidence was kept without one.
-        evaluation: What was measured on the holdout.
-        train: Record of the training part.
-        holdout: Record of the holdout.
-        split: How the two were divided.
-        validation: What the expectations found.
-        explanation: Which columns the predictions depend on.
         given: Approvals and rejections, in the order of the log.
         log: The entries of the audit log on this version, in their order.
     """
 
     version: Version
     evidence: Evidence
-    model: Model
-    decision: Decision
-    stated: CardSpec
+    owner: CardSpec
     card: str
-    evaluation: Evaluation | None
-    train: Dataset | None
-    holdout: Dataset | None
-    split: Split | None
-    validation: Validation | None
-    explanation: Explanation | None
     given: tuple[Approval, ...]
     log: tuple[AuditEntry, ...]
 
@@ -132,29 +106,16 @@ def read_facts(uri: str, *, tracking_uri: str) -> Facts:
 def _facts(version: Version, pack: Path, tags: dict[str, str]) -> Facts:
     log = audit.read(tags)
     card = final_card(pack, version=version, model_tags=tags)
-    owner = pack / OWNER
-    stated = json.loads(owner.read_text(encoding="utf-8")) if owner.exists() else {}
+    records = read_pack(pack)
     return Facts(
+        **vars(records),
         version=version,
         evidence=Evidence.read(pack / MANIFEST),
-        model=Model.read(pack / "model.json"),
-        decision=Decision.read(pack / "decision.json"),
-        stated=CardSpec.parse(stated, where=OWNER),
+        owner=records.stated or CardSpec(),
         card=card.markdown if card else "",
-        evaluation=_record(pack, "evaluation", Evaluation),
-        train=_record(pack, "train", Dataset),
-        holdout=_record(pack, "holdout", Dataset),
-        split=_record(pack, "split", Split),
-        validation=_record(pack, "validation", Validation),
-        explanation=_record(pack, "explanation", Explanation),
         given=approvals.read(version.tags, log=log),
         log=log.of(version.uri),
     )
-
-
-def _record(pack: Path, title: str, kind: type[R]) -> R | None:
-    path = pack / f"{title}.json"
-    return kind.read(path) if path.exists() else None
 
 
 def sentences(items: Iterable[str]) -> str:

@@ -42,7 +42,7 @@ def metadata(facts: Facts) -> dict[str, Any]:
     found: dict[str, Any] = {
         "library_name": "penstock",
         "pipeline_tag": kind,
-        **_license(facts.stated.license),
+        **_license(facts.owner.license),
         "tags": ["tabular", facts.model.task, facts.model.name, "penstock"],
     }
     if facts.evaluation is not None:

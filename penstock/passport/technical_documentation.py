@@ -53,7 +53,7 @@ def technical_documentation(facts: Facts) -> str:
         facts=[
             ("Version", facts.version.uri),
             ("Registered", f"{facts.registered:%Y-%m-%d %H:%M} UTC"),
-            ("Provider", facts.stated.owner or UNKNOWN),
+            ("Provider", facts.owner.owner or UNKNOWN),
         ],
     )
 
@@ -71,7 +71,7 @@ def _elsewhere(_: Facts) -> str:
 
 
 def _purpose(facts: Facts) -> str:
-    stated = facts.stated
+    stated = facts.owner
     return sentences(
         (
             f"Intended use: {stated.intended_use}" if stated.intended_use else "",
@@ -151,7 +151,7 @@ def _dataset(name: str, record: Dataset | None, digest: str) -> str:
     if record is None:
         return f"{name} {digest}, of which no record was kept"
     counted = f"{record.rows:,} rows, {len(record.columns)} columns"
-    return f"{name} {digest}: {counted}, from {record.source}"
+    return f"{name} {digest}: {counted}, from {record.source_text}"
 
 
 def _validated(facts: Facts) -> str:
@@ -203,13 +203,13 @@ def _performance(facts: Facts) -> str:
             f"{facts.evaluation.confidence:.0%} intervals: {'; '.join(figures)}",
             *facts.evaluation.sentences(),
             *facts.evaluation.notes,
-            *facts.stated.limits,
+            *facts.owner.limits,
         )
     )
 
 
 def _risks(facts: Facts) -> str:
-    return facts.stated.ethics
+    return facts.owner.ethics
 
 
 def _inputs(facts: Facts) -> str:

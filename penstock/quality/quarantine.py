@@ -90,7 +90,11 @@ class BrokenRows:
                 rest.add(rows.batch.filter(arrow.booleans(~some)))
                 if some.any():
                     apart.add(self._with_reasons(rows, broken))
-            facts = {"source": self.dataset.source, "reading": self.dataset.reading}
+            facts = {
+                "source": self.dataset.source,
+                "reading": self.dataset.reading,
+                "origin": self.dataset.origin_of_parts,
+            }
             taken = apart.finish(**facts, notes=(f"quarantined: {note}",))
             left = rest.finish(
                 **facts,

@@ -35,7 +35,7 @@ def validation_page(
             ("Columns", f"{len(dataset.columns)}"),
             ("Checks", f"{len(noted)}"),
             *_quarantined(validation),
-            ("Source", dataset.source),
+            ("Source", dataset.source_text),
             ("Dataset version", validation.dataset),
             ("Suite", validation.suite),
         ],

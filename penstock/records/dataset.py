@@ -11,6 +11,7 @@ from pydantic import Field
 
 from penstock.errors import InputError
 from penstock.records.base import Record, Value
+from penstock.records.origin import Origin
 
 ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
 """How a column is stored: int64, float64, bool, UTF-8 text, or timestamp in microseconds, UTC."""
@@ -158,6 +159,11 @@ class Dataset(Record):
     sample: RowSample | None = Field(
         default=None, description="Rows as JSON lines, which the step `deploy` sends to the server"
     )
+    origin: Origin | None = Field(
+        default=None,
+        description="How the same rows are read again. None: an older release wrote it, or the "
+        "rows are not from a source",
+    )
 
     @staticmethod
     def record_in(folder: Path) -> Path | None:
@@ -192,6 +198,19 @@ class Dataset(Record):
     def version(self) -> str:
         """The dataset version: the content digest of the table that was ingested."""
         return self.parent or self.content
+
+    @property
+    def source_text(self) -> str:
+        """Where the rows came from, with the version of a source that keeps versions."""
+        reference = self.origin.reference if self.origin else None
+        return f"{self.source}, {reference.text}" if reference else self.source
+
+    @property
+    def origin_of_parts(self) -> Origin | None:
+        """What a dataset has as its origin that is made of rows of this one."""
+        if self.origin is None or self.origin.content:
+            return self.origin
+        return self.origin.model_copy(update={"content": self.content})
 
     def column(self, name: str) -> ProfiledColumn | None:
         """Return the column called `name`, or None."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from penstock.records.base import Record
 
 Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
-IN_WORDS: dict[Outcome, str] = {
+Told = Literal["released", "refused", "rolled_back", "failed", "unknown"]
+"""What people get to know of an end. `unknown`: neither a step nor the registry could say."""
+
+IN_WORDS: dict[Told, str] = {
     "released": "released",
     "refused": "not released, it was refused",
     "rolled_back": "not released, it was rolled back",
     "failed": "not released, the run failed",
+    "unknown": "whether it was released is not known",
 }
 """How a release ended, in words."""
+
+Place = Literal["webhook", "file", "cloudevents", "email"]
+"""A place of the section `notify`."""
+
+PLACES: tuple[Place, ...] = ("webhook", "file", "cloudevents", "email")
 
 
 class RunEnd(Record):
@@ -24,10 +33,21 @@ class RunEnd(Record):
 
     KIND: ClassVar[str] = "run-end"
 
-    outcome: Outcome
+    outcome: Told
     reason: str = Field(description="Why, in sentences")
     version: int | None = Field(
         default=None, description="The registered version; None: there is none, or it is not known"
     )
     time: AwareDatetime = Field(description="When it was written down")
-    notified: bool = Field(default=False, description="Whether people were notified of it")
+    delivered: tuple[Place, ...] = Field(
+        default=(), description="Places that have taken the message of it"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_release(cls, given: Any) -> Any:
+        """Read `notified`: it was set once each place had been tried."""
+        if not (isinstance(given, dict) and "notified" in given):
+            return given
+        fields = {name: value for name, value in given.items() if name != "notified"}
+        return {"delivered": PLACES if given["notified"] else (), **fields}

@@ -92,7 +92,7 @@ def _dataset(dataset: Dataset | None, *, columns: bool = True) -> Iterator[Block
         ["What", "Which"],
         [
             ["Rows", f"{dataset.rows:,}"],
-            ["Source", dataset.source],
+            ["Source", dataset.source_text],
             ["Written", f"{dataset.created:%Y-%m-%d %H:%M} UTC"],
             ["Dataset version", dataset.version],
             *([["Digest of this part", dataset.content]] if dataset.parent else []),

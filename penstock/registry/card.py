@@ -6,16 +6,13 @@ comes from a record; nothing is computed here. What is absent is marked as absen
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from penstock.errors import IntegrityError
 from penstock.gate.evaluation import Evaluation
 from penstock.records.approval import Approval
-from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.explanation import Explanation
@@ -25,14 +22,10 @@ from penstock.records.quality import Validation
 from penstock.registry import _card_figures as figures
 from penstock.registry import audit
 from penstock.registry.approvals import read as read_approvals
+from penstock.registry.pack_records import OWNER, read_pack
 from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version
 from penstock.reports.blocks import Block, Grid, Listed, Part, Text, as_html, as_markdown, figure
-
-OWNER = "card.json"
-"""File of the pack that holds what the owner says of the model."""
-
-R = TypeVar("R", bound=Record)
 
 UNSAID = "Not stated in the section `card` of the project file."
 
@@ -140,23 +133,23 @@ def final_card(pack: Path, *, version: Version, model_tags: Mapping[str, str]) -
         NotApprovedError: If an approval was tampered with.
         IntegrityError: If a record of the pack is of another model.
     """
-    model, owner = _record(pack, "model", Model), pack / OWNER
-    if model is None or not owner.exists():
+    if not (pack / OWNER).exists():
         return None
+    records = read_pack(pack)
     return model_card(
-        model,
+        records.model,
         digest=version.model,
         name=version.name,
         uri=version.uri,
-        spec=CardSpec.parse(json.loads(owner.read_text(encoding="utf-8")), where=OWNER),
-        training=_record(pack, "train", Dataset),
-        holdout=_record(pack, "holdout", Dataset),
-        split=_record(pack, "split", Split),
-        validation=_record(pack, "validation", Validation),
-        evaluation=_record(pack, "evaluation", Evaluation),
-        decision=_record(pack, "decision", Decision),
-        explanation=_record(pack, "explanation", Explanation),
-        operations=_record(pack, "operations", Operations),
+        spec=records.stated,
+        training=records.train,
+        holdout=records.holdout,
+        split=records.split,
+        validation=records.validation,
+        evaluation=records.evaluation,
+        decision=records.decision,
+        explanation=records.explanation,
+        operations=records.operations,
         approvals=read_approvals(version.tags, log=audit.read(model_tags)),
     )
 
@@ -332,8 +325,3 @@ def _check(
                 where="model card",
                 remedy="Give the records of one and the same model.",
             )
-
-
-def _record(pack: Path, title: str, kind: type[R]) -> R | None:
-    path = pack / f"{title}.json"
-    return kind.read(path) if path.exists() else None

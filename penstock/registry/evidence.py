@@ -36,7 +36,8 @@ from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Actor
-from penstock.registry.card import OWNER, Card, final_card, model_card
+from penstock.registry.card import Card, final_card, model_card
+from penstock.registry.pack_records import OWNER
 from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version, answers
 

@@ -97,6 +97,8 @@ def _dataset(record: Dataset, *, name: str, context: str) -> Any:
     from mlflow.entities import Dataset as Logged
 
     source = {"uri": record.source, "digest": record.content, "dataset_version": record.version}
+    if record.origin is not None and record.origin.reference is not None:
+        source |= record.origin.reference.named
     columns = [{"name": column.name, "type": column.type} for column in record.columns]
     schema = json.dumps({"mlflow_colspec": columns})
     profile = json.dumps({"num_rows": record.rows, "num_columns": len(record.columns)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from penstock.records.export import FOLDER, Export
 from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
-from penstock.registry import audit, binding, logged, versions
+from penstock.registry import audit, binding, logged, signing, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, keep_pack, write_pack
@@ -163,7 +164,8 @@ def _new_version(
     """Export the model, keep the evidence in its run, and create the version with its tags."""
     grounds = _with_carried(model, grounds)
     with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
-        tags = tags | _export_tags(folder, exported)
+        tags = tags | _export_tags(folder, exported) | _reference_tag(grounds.train)
+        tags |= _signature_tags(signing.sign_model(folder, decision=decision, name=name))
         run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
         with TemporaryDirectory() as place:
             pack = Path(place) / "pack"
@@ -240,6 +242,17 @@ def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
         versions.EXPORT_DIGEST: export_digest_of(folder),
         versions.EXPORT_MAX_DIFFERENCE: f"{exported.max_difference:.3g}",
     }
+
+
+def _signature_tags(key: str) -> dict[str, str]:
+    return {versions.SIGNED_BY: key} if key else {}
+
+
+def _reference_tag(training: Dataset | None) -> dict[str, str]:
+    reference = training.origin.reference if training and training.origin else None
+    if reference is None:
+        return {}
+    return {versions.DATA_REFERENCE: json.dumps(reference.named, ensure_ascii=False)}
 
 
 def _served(version: Version) -> str:

@@ -1,11 +1,22 @@
-"""Signatures on evidence: OpenSSF model-signing with an elliptic-curve key, without a network."""
+"""Signatures with an elliptic-curve key, without a network: on evidence, and on a version's files.
+
+Folders are signed by OpenSSF model-signing. What serves a model checks it without that library:
+`penstock.signatures`.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError
+from penstock.records import signatures
+from penstock.records.decision import Decision
+from penstock.signatures.bundle import Statement
+from penstock.signatures.decision import sign_decision
+from penstock.signatures.keys import identity_of, read_private_key
 
 SIGNING_KEY = "PENSTOCK_SIGNING_KEY"
 """Environment variable: path of the private key, PEM. Where it is not set nothing is signed."""
@@ -25,19 +36,65 @@ def sign(folder: Path, *, output: Path) -> bool:
         InputError: If a key is configured and cannot be used.
     """
     key = os.environ.get(SIGNING_KEY, "")
-    if not key:
-        return False
-    from model_signing import signing
+    if key:
+        _sign(folder, output=output, key=key)
+    return bool(key)
 
+
+def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
+    """Sign a model's files and the decision about them with the configured key.
+
+    Both signatures are written into the folder, over any that were there.
+
+    Args:
+        folder: The model's folder, as it is to be served.
+        decision: What approves it.
+        name: The registered model.
+
+    Returns:
+        The id of the key; empty: none is configured, and nothing was written.
+
+    Raises:
+        InputError: If a key is configured and cannot be used.
+    """
+    key = os.environ.get(SIGNING_KEY, "")
+    if not key:
+        return ""
+    private = read_private_key(Path(key), named_by=SIGNING_KEY)
+    place = folder / signatures.MODEL
+    place.parent.mkdir(exist_ok=True)
+    _sign(folder, output=place, key=key, without=signatures.FILES)
+    stated = sign_decision(decision, key=private, name=name, sha256=_subject(place))
+    files.write_text(folder / signatures.DECISION, stated)
+    return identity_of(private.public_key())
+
+
+def _subject(signature: Path) -> str:
+    """Return the digest that model-signing has just given the files."""
+    import base64
+    import json
+
+    envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
+    return Statement.model_validate_json(base64.b64decode(envelope["payload"])).sha256
+
+
+def _sign(folder: Path, *, output: Path, key: str, without: Collection[str] = ()) -> None:
+    from model_signing import hashing, signing
+
+    config = signing.Config()
+    if without:
+        # A file that Git would pass over is a file of the model all the same.
+        config = config.set_hashing_config(
+            hashing.Config().set_ignored_paths(paths=sorted(without), ignore_git_paths=False)
+        )
     try:
-        signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, output)
+        config.use_elliptic_key_signer(private_key=key).sign(folder, output)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"the evidence cannot be signed with it: {error}",
+            f"it cannot be signed with: {error}",
             where=f"{key}, named by {SIGNING_KEY}",
             remedy="Name an unencrypted private key on an elliptic curve, in PEM.",
         ) from error
-    return True
 
 
 def verify(folder: Path, *, signature: Path, key: Path) -> None:

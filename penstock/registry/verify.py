@@ -13,6 +13,7 @@ from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import PenstockError
 from penstock.gate.approval import ApprovalSpec
+from penstock.records import signatures
 from penstock.records.approval import Approval
 from penstock.records.baseline import FILE_NAME as BASELINE
 from penstock.records.decision import Decision
@@ -22,6 +23,8 @@ from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
 from penstock.registry.servings import Serving, compared_with, judge_people, servings
 from penstock.registry.versions import Version, answers
+from penstock.signatures.door import require_vouched
+from penstock.signatures.keys import only_key
 
 Verdict = Literal["holds", "fails", "missing", "not signed", "not there"]
 """missing: a required item is absent. not there: an optional item is absent."""
@@ -76,6 +79,7 @@ def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Ver
             *_model(version, Path(place) / "model", tracking_uri=tracking_uri),
             *(_pack(version, pack) if pack else _no_pack(version)),
             *_signature(pack, signature, key=key),
+            *_vouched(version, Path(place) / "model", key=key),
             *_people(version, pack, log),
             *_rollouts(version, log, tracking_uri=tracking_uri, into=Path(place)),
         ]
@@ -212,6 +216,25 @@ def _signature(pack: Path | None, signature: Path | None, *, key: Path | None) -
         yield Check("signature", f"by {key}", f"{error!s:.200}", "fails")
         return
     yield Check("signature", f"by {key}", "good", "holds")
+
+
+def _vouched(version: Version, folder: Path, *, key: Path | None) -> Iterator[Check]:
+    """Ask what a server that trusts the key would ask."""
+    what = "signed for servers"
+    if not (folder / signatures.FOLDER).is_dir():
+        words = "not signed: a server that asks for signatures refuses it"
+        yield Check(what, "", words, "not there")
+        return
+    if key is None:
+        yield Check(what, "", "it is signed; give a key to check it", "not there")
+        return
+    try:
+        keys = only_key(key)
+        by = require_vouched(folder, keys=keys, model=version.model, what=version.uri)
+    except PenstockError as error:
+        yield Check(what, f"by {key}", f"{error!s:.200}", "fails")
+        return
+    yield Check(what, f"by {key}", f"by key {by.files}", "holds")
 
 
 def _people(version: Version, pack: Path | None, log: audit.AuditLog) -> Iterator[Check]:

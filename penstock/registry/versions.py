@@ -37,10 +37,17 @@ TRAINING_PART = "penstock.training_part"
 """Tag of the training part's digest. Absent where an older release trained the model: there
 `penstock.dataset` is that."""
 
+DATA_REFERENCE = "penstock.data_reference"
+"""Tag of the version of the source that was read, where it keeps versions: JSON with `kind`,
+`locator` and `resolved`."""
+
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
 EVIDENCE_DIGEST = "penstock.evidence_digest"
 TRAINED_BY = "penstock.trained_by"
+SIGNED_BY = "penstock.signed_by"
+"""Tag of the id of the key that signed the version's files last. Nothing is decided by it."""
+
 APPROVAL = "penstock.approval."
 """Prefix of the tags that hold approvals and rejections of a version."""
 
@@ -52,7 +59,7 @@ REGISTERED_TAGS = {
 }
 """Tags whose values the log's entry `registered` holds too, by their kind in the entry."""
 
-_FIXED = frozenset({*REGISTERED_TAGS.values(), DATASET, TRAINING_PART, TRAINED_BY})
+_FIXED = frozenset({*REGISTERED_TAGS.values(), DATASET, TRAINING_PART, DATA_REFERENCE, TRAINED_BY})
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 

@@ -180,7 +180,7 @@ class Controller:
         routing = self._routing(here)
         meanwhile = self._waiting(idle=self._aborted)
         try:
-            persistently(self._router, lambda: self._router.route(routing))
+            persistently(self._router, lambda: self._router.route(routing, meanwhile=meanwhile))
             persistently(
                 self._router,
                 lambda: self._router.set_weight(version, here.weight, meanwhile=meanwhile),

@@ -250,8 +250,14 @@ class Router(Protocol):
         """
         ...
 
-    def route(self, routing: Routing) -> None:
-        """Set mirroring and assignment; returns when it is in effect."""
+    def route(self, routing: Routing, *, meanwhile: Meanwhile = nothing) -> None:
+        """Set mirroring and assignment; returns when it is in effect.
+
+        Where load scales servers, the candidate has those that the copies take before it gets them.
+
+        Raises:
+            CapacityError: If it does not get them in time; nothing is mirrored.
+        """
         ...
 
     def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:

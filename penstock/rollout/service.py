@@ -140,12 +140,12 @@ class Service(Generic[A, S]):
             self._backend.prove()
         return self._backend.address(role)
 
-    def route(self, routing: Routing) -> None:
+    def route(self, routing: Routing, *, meanwhile: Meanwhile = nothing) -> None:
         """Set mirroring and assignment."""
         if not 0 <= routing.mirror <= 1:
             raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
         if routing.mirror:
-            self._make_room(self.state.weight, mirror=routing.mirror)
+            self._make_room(self.state.weight, mirror=routing.mirror, meanwhile=meanwhile)
         self._save(assignment=Assignment.of(routing))
 
     def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:

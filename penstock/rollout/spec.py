@@ -311,6 +311,12 @@ class KserveSpec(Spec):
         description="Context of the kubeconfig; empty: its current one, or the pod's own",
     )
     prometheus: PrometheusSpec = PrometheusSpec()
+    trusted_keys: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$",
+        description="ConfigMap of the namespace with the public keys: as `deployment.trusted_keys` "
+        "for the model servers of a cluster; empty: signatures are not looked at",
+    )
     captures: ShippedCapturesSpec = ShippedCapturesSpec()
 
     @model_validator(mode="after")
@@ -341,6 +347,12 @@ class DeploymentSpec(Spec):
         description="Where it answers on this machine; 0 takes a free port",
     )
     captures: CapturesSpec = CapturesSpec()
+    trusted_keys: str = Field(
+        default="",
+        description="Folder of public keys beside the project file: servers of this machine load "
+        "only what one of them signed and a signed decision approves; empty: signatures are not "
+        "looked at",
+    )
     kserve: KserveSpec = KserveSpec()
     ready_timeout: float = Field(
         default=120, gt=0, description="Seconds a new server may take to become ready"

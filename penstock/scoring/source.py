@@ -106,8 +106,8 @@ class Source:
             InputError: If the source is absent, or lacks a column of the model or one to keep.
             ServiceError: If a store or database does not answer.
         """
-        with opened(self._spec, beside=beside) as make:
-            reader = make(self._settings)
+        with opened(self._spec, beside=beside) as version:
+            reader = version.reader(self._settings)
             yield lambda: self._all(reader)
 
     def _as_trained(self) -> SourceSpec:

@@ -82,7 +82,7 @@ class SqlDestination:
             if self._noted()[0]:
                 raise taken_over(self._where)
             self._run_statement(
-                f"INSERT INTO {_RUNS} (run, plan) VALUES ({{}}, {{}})",  # noqa: S608
+                f"INSERT INTO {_RUNS} (run, plan) VALUES ({self._marks(2)})",  # noqa: S608
                 self._run,
                 plan.dumps(),
             )
@@ -115,7 +115,7 @@ class SqlDestination:
 
     def parts(self) -> list[ScoredPart]:
         """See `Destination`."""
-        query = f"SELECT note FROM {_PARTS} WHERE run = {{}} ORDER BY part"  # noqa: S608
+        query = f"SELECT note FROM {_PARTS} WHERE run = {self._mark(1)} ORDER BY part"  # noqa: S608
         found = [
             ScoredPart.loads(note, where=f"{self._where}: {_PARTS}")
             for (note,) in self._rows(query, self._run)
@@ -128,7 +128,8 @@ class SqlDestination:
             )
         expected = sum(part.scored for part in found)
         if expected:
-            query = f"SELECT count(*) FROM {quoted(self._table)} WHERE {RUN} = {{}}"  # noqa: S608
+            of_run = f"FROM {quoted(self._table)} WHERE {RUN} = {self._mark(1)}"
+            query = f"SELECT count(*) {of_run}"
             ((rows,),) = self._rows(query, self._run)
             if rows != expected:
                 raise IntegrityError(
@@ -160,7 +161,7 @@ class SqlDestination:
                 names = [name for name, _ in _REFUSED]
                 self._session.append(f"{self._table}_refused", _table_of(names, lines))
             self._run_statement(
-                f"INSERT INTO {_PARTS} (run, part, note) VALUES ({{}}, {{}}, {{}})",  # noqa: S608
+                f"INSERT INTO {_PARTS} (run, part, note) VALUES ({self._marks(3)})",  # noqa: S608
                 self._run,
                 part.number,
                 part.dumps(),
@@ -171,7 +172,7 @@ class SqlDestination:
         """See `Destination`."""
         with self._transaction():
             self._run_statement(
-                f"UPDATE {_RUNS} SET record = {{}} WHERE run = {{}}",  # noqa: S608
+                f"UPDATE {_RUNS} SET record = {self._mark(1)} WHERE run = {self._mark(2)}",  # noqa: S608
                 scores.dumps(),
                 self._run,
             )
@@ -182,8 +183,8 @@ class SqlDestination:
 
     def _require_alone(self, part: int) -> None:
         """Refuse a part that another process has appended since this one looked."""
-        query = f"SELECT 1 FROM {_PARTS} WHERE run = {{}} AND part = {{}}"  # noqa: S608
-        if self._session.rows(self._marked(query, 2), (self._run, part)):
+        of_part = f"FROM {_PARTS} WHERE run = {self._mark(1)} AND part = {self._mark(2)}"
+        if self._session.rows(f"SELECT 1 {of_part}", (self._run, part)):
             raise taken_over(self._where)
 
     def _make_notes(self) -> None:
@@ -199,7 +200,7 @@ class SqlDestination:
 
     def _noted(self) -> tuple[str, str]:
         """Return the plan and the record of the run, empty where there is none."""
-        query = f"SELECT plan, record FROM {_RUNS} WHERE run = {{}}"  # noqa: S608
+        query = f"SELECT plan, record FROM {_RUNS} WHERE run = {self._mark(1)}"  # noqa: S608
         found = self._rows(query, self._run)
         return (found[0][0], found[0][1] or "") if found else ("", "")
 
@@ -214,15 +215,18 @@ class SqlDestination:
         return f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({made})"
 
     def _run_statement(self, statement: str, *values: Any) -> None:
-        self._session.execute(self._marked(statement, len(values)), values)
+        self._session.execute(statement, values)
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._errors():
-            return self._session.rows(self._marked(query, len(values)), values)
+            return self._session.rows(query, values)
 
-    def _marked(self, statement: str, count: int) -> str:
-        numbered = self._session.kind == "postgresql"
-        return statement.format(*(f"${n + 1}" if numbered else "?" for n in range(count)))
+    def _mark(self, place: int) -> str:
+        """Return what stands in a statement for its value at a place, from 1."""
+        return f"${place}" if self._session.kind == "postgresql" else "?"
+
+    def _marks(self, count: int) -> str:
+        return ", ".join(self._mark(place + 1) for place in range(count))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

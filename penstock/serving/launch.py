@@ -48,13 +48,22 @@ class _Source:
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return the command line of a server."""
-    result = argparse.ArgumentParser(prog=prog, description=description)
+    # An admission policy reads options by their whole names.
+    result = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     add = result.add_argument
     add("--model", required=True, help="the model's folder, models:/name/3 or models:/name@alias")
     add("--name", default="", help="its name in requests (a folder needs it)")
     add("--version", default="", help="its version in the registry (a folder needs it)")
     add("--digest", default="", help="sha256:... that the folder must have (a folder needs it)")
     add("--export", default="", help="sha256:... of its ONNX form, which then answers")
+    add(
+        "--trust",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of public keys (NAME.pub; NAME.withdrawn is not trusted any more): only a "
+        "model that one of them signed, with a decision that approves it, is loaded; left out: "
+        "signatures are not looked at",
+    )
     add("--tracking-uri", default="", help="MLflow store of models:/; else MLFLOW_TRACKING_URI")
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, required=True, help="port to listen on")
@@ -160,6 +169,7 @@ def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, A
                 remedy="Name the folder with --capture.",
             )
         with _source(options) as source:
+            _require_vouched(source, trusted=options.trust)
             service = _service(source, options, notes)
         request_log = _request_log(service, options)
     except PenstockError as error:
@@ -207,6 +217,18 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
         digest=options.digest,
         export=options.export,
     )
+
+
+def _require_vouched(source: _Source, *, trusted: Path | None) -> None:
+    if trusted is None:
+        return
+    from penstock.signatures.door import require_vouched
+    from penstock.signatures.keys import read_keys
+
+    what = f"version {source.version} of {source.name}"
+    keys = read_keys(trusted)
+    by = require_vouched(source.folder, keys=keys, model=source.digest, what=what)
+    sys.stderr.write(f"{what} is signed by key {by.files}, its decision by key {by.decision}\n")
 
 
 def _registered(options: argparse.Namespace, folder: Path) -> _Source:

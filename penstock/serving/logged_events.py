@@ -215,6 +215,10 @@ def _named(values: Sequence[list[Any]], columns: Sequence[str]) -> dict[str, lis
     return dict(zip(names, values, strict=True))
 
 
+def _sizes(shape: list[Any]) -> bool:
+    return all(type(size) is int and size > 0 for size in shape)
+
+
 def _tensor(tensor: Any) -> tuple[str, list[int], list[Any]]:
     """Return name, shape (one or two numbers) and flat values."""
     if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
@@ -222,10 +226,8 @@ def _tensor(tensor: Any) -> tuple[str, list[int], list[Any]]:
     name, shape, data = tensor["name"], tensor.get("shape"), tensor.get("data")
     if not isinstance(data, list):
         raise RequestError(f"the tensor {name!r} has no data in JSON; binary ones are not read")
-    whole = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
-    if not whole or not 1 <= len(shape) <= _VECTORS:  # type: ignore[arg-type]
+    if not isinstance(shape, list) or not 1 <= len(shape) <= _VECTORS or not _sizes(shape):
         raise RequestError(f"the shape of the tensor {name!r} must be [rows] or [rows, columns]")
-    assert isinstance(shape, list)
     if data and isinstance(data[0], list):
         data = [value for row in data for value in row]
     size = shape[0] * (shape[1] if len(shape) == _VECTORS else 1)

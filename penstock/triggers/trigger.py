@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from penstock.common import files
 from penstock.common.disk import writing
 from penstock.errors import PenstockError
 from penstock.notification import Message, NotifySpec, deliver
+from penstock.records.run_end import PLACES, Place
 from penstock.triggers import notices
 from penstock.triggers.dropped import WatchedPlace
 from penstock.triggers.events import Event
@@ -141,16 +142,16 @@ class Trigger:
 
     def _end(self, release: Release) -> list[str]:
         message = notices.ended(release, service=self.service, identity=self.store.identity)
-        problems = self._deliver(message, file_alone=release.posted)
+        # A run on a cluster has notified the others itself.
+        places: tuple[Place, ...] = ("file",) if release.posted else PLACES
+        problems = self._deliver(message, places=places)
         self.store.notified(release.number)
         return [f"Release {release.number}: {message.text}", *problems]
 
-    def _deliver(self, message: Message, *, file_alone: bool = False) -> list[str]:
+    def _deliver(self, message: Message, *, places: Collection[Place] = PLACES) -> list[str]:
         return [
             f"{problem} Lost: {message.event} of {message.time:%Y-%m-%d %H:%M}."
-            for problem in deliver(
-                message, to=self.notify, folder=self.beside, file_alone=file_alone
-            )
+            for problem in deliver(message, to=self.notify, folder=self.beside, places=places)
         ]
 
     def _publish(self) -> None:

@@ -50,6 +50,24 @@ def test_a_failure_names_the_components_file_and_line(tmp_path: Path) -> None:
     assert done.stderr.rstrip().endswith("NotApprovedError: It was refused.")
 
 
+def test_a_step_without_memory_says_what_it_held_and_what_holds_less(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text("def executor_main():\n    bytearray(1 << 60)\n")
+    table = {"artifacts": [{"metadata": {"rows": 8_000_000.0}}]}
+    given = json.dumps({"inputs": {"artifacts": {"train": table, "features": {"artifacts": []}}}})
+    command = ["penstock.components", "--code=c", "--version=v", "--executor=greedy"]
+    step = ["--function_to_execute", "train", "--executor_input", given]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *step],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(
+        r"ServiceError: train: there was no memory left on a table of 8,000,000 rows, when its "
+        r"process had held \d+ MB\. Give it more memory \(.*\), or lower training\.max_rows\. ",
+        done.stderr,
+    ), done.stderr
+
+
 def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:
     other = [re.sub("(--code|--version)=.*", r"\1=9.9", part) for part in CONTAINER.command]
     done = run(tmp_path, other)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from signing_keys import write_keypair
 
 from penstock import project
 from penstock.common.yaml_file import read_value
@@ -34,6 +35,7 @@ NOT_RUN = {
     r"^openssl ": "not ours; tests/unit/registry signs with keys of this kind",
     r"^python -m penstock.serving ": "serves until it is ended; tests/unit/serving",
     r"^penstock submit |^penstock schedule ": "needs a Kubeflow; tests/submission has a stand-in",
+    r"^penstock init --": "for a repository; what it writes is run: test_workflows.py",
     r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
     r"^penstock experiment ": "needs what serves, and users; tests/unit/rollout/experiment",
     r"^penstock approve models:/simulated-transactions/2 ": "for that; likewise",
@@ -49,6 +51,7 @@ NOT_RUN = {
     r"^penstock hub ": "needs a Hub; tests/unit/hub/test_hub.py",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
+    r"^penstock data restore ": "needs a registered version; tests/unit/registry",
     r"--tracking-uri https://": "needs a server; the same without it is run",
     r"^penstock (example|init|run|status|audit|stop) example": "make run's folder; test_release.py",
     r"^penstock run --demo": "a rollback takes a minute; test_release.py",
@@ -248,6 +251,10 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     (folder / "later.csv").write_text(table(200, start=5_000))
     pyarrow.parquet.write_table(pyarrow.csv.read_csv("later.csv"), "holdout.parquet")
     (folder / "policy.yaml").write_text("baseline: {margin: 0.0}\n")
+    # What openssl has made there.
+    (folder / "trusted").mkdir()
+    private, public = write_keypair(folder, "signing")
+    public.rename(folder / "trusted" / "2026-11.pub")
 
     way = [command for command in OURS if not command.reason and command not in OTHER_TABLES]
     assert [c.words[1] for c in way[:5]] == ["init", "run", "run", "status", "rollback"]
@@ -255,6 +262,8 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     back = False
     for command in [command for command in way if command not in ended] + ended[:1]:
         capfd.readouterr()
+        if command.words[1] == "sign":
+            monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(private))
         if command.words[1] == "run":
             done = shell(*command.words[1:])
             code, said = done.returncode, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import_kfp()
 
 from kfp import dsl, local  # noqa: E402
 
-STEPS = {"ours": {"risky": (), "after": (), "tell": ()}}
+STEPS = {"ours": {"risky": (), "after": (), "tell": (), "note": ()}}
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
@@ -54,6 +55,19 @@ def tell(file: str, status: dsl.PipelineTaskFinalStatus) -> None:
     from pathlib import Path
 
     Path(file).write_text(status.state)
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def note(options: dict, file: str) -> None:
+    import json
+    from pathlib import Path
+
+    Path(file).write_text(json.dumps(options))
+
+
+@dsl.pipeline(name="notes")
+def notes(options: dict, file: str) -> None:
+    note(options=options, file=file)
 
 
 @dsl.pipeline(name="risk")
@@ -128,6 +142,7 @@ def test_a_pipeline_ends_as_with_the_processes_of_kfp(
     for word in {"crash": ["ValueError: it broke"], "memory": ["MemoryError"]}.get(how, []):
         assert word in ours.log
         assert word in theirs.log
+    assert ("ServiceError: risky: its process was killed" in ours.log) is (how == "kill")
 
 
 def test_a_branch_runs_or_does_not(tmp_path: Path, warm: WarmSteps) -> None:
@@ -152,6 +167,16 @@ def test_a_component_that_installs_something_runs_as_kfp_runs_it(
         warnings.simplefilter("ignore")
         risky()
     assert [time.how for time in steps.times] == ["cold"]
+
+
+def test_a_step_is_given_what_is_null(tmp_path: Path, warm: WarmSteps) -> None:
+    """A rule that is null in the project file is off, and kfp by itself takes no null."""
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
+    given = {"rule": None, "another": {"bound": None, "rows": [None, "all"]}}
+    with warnings.catch_warnings(), started_by(LocalSteps(warm)):
+        warnings.simplefilter("ignore")
+        notes(options=given, file=str(tmp_path / "told"))
+    assert json.loads((tmp_path / "told").read_text()) == given
 
 
 def test_kfp_gets_its_own_handler_back(warm: WarmSteps) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import email
 import email.policy
 import http.server
 import ipaddress
 import json
+import socketserver
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +20,17 @@ import pytest
 from receivers import Mails, mail_server
 from running_process import served
 
-from penstock import notification as notice
 from penstock.errors import InputError
 from penstock.notification import Message, NotifySpec, deliver
+
+MESSAGE = Message(
+    identity="loans-7-drifted",
+    event="drifted",
+    service="loans",
+    text="loans: drifted. amount: 80 %. Page: file:///monitor",
+    time=datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC),
+    data={"verdict": {"kind": "drifted"}},
+)
 
 
 class _Hook(http.server.BaseHTTPRequestHandler):
@@ -45,16 +57,16 @@ def hook() -> Iterator[tuple[str, type[_Hook]]]:
 
 def test_a_webhook_gets_a_body_that_slack_takes(hook: tuple[str, type[_Hook]]) -> None:
     address, handler = hook
-    assert notice.post("wine: released.", state="released", webhook=address) == []
-    assert handler.bodies == [{"text": "wine: released."}]
+    assert deliver(MESSAGE, to=NotifySpec(webhook=address), folder=Path()) == []
+    assert handler.bodies == [{"text": MESSAGE.text}]
 
 
 def test_the_environment_can_hold_the_address(
     hook: tuple[str, type[_Hook]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PENSTOCK_WEBHOOK", hook[0])
-    notice.post("x", state="FAILED")
-    assert hook[1].bodies == [{"text": "x"}]
+    deliver(MESSAGE, to=NotifySpec(), folder=Path())
+    assert hook[1].bodies == [{"text": MESSAGE.text}]
 
 
 def test_what_cannot_be_delivered_is_said_without_the_secret(
@@ -62,13 +74,13 @@ def test_what_cannot_be_delivered_is_said_without_the_secret(
 ) -> None:
     address, handler = hook
     handler.status = 500
-    problems = notice.post(
-        "x", state="FAILED", webhook=address, file=str(tmp_path / "a" / ".." / "a" / "log")
-    )
+    to = NotifySpec(webhook=address, file=str(tmp_path / "a" / ".." / "a" / "log"))
+    problems = deliver(MESSAGE, to=to, folder=tmp_path)
     assert len(problems) == 1
     assert "127.0.0.1" in problems[0]
     assert "secret" not in problems[0]
-    assert json.loads((tmp_path / "a" / "log").read_text()) == {"state": "FAILED", "text": "x"}
+    line = {"state": "drifted", "text": MESSAGE.text}
+    assert json.loads((tmp_path / "a" / "log").read_text()) == line
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -76,7 +88,7 @@ def test_a_redirect_is_no_delivery(status: int) -> None:
     with served(http.server.HTTPServer(("127.0.0.1", 0), _Leads)) as server:
         _Leads.status = status
         address = f"http://127.0.0.1:{server.server_port}/secret"
-        problems = notice.post("x", state="FAILED", webhook=address)
+        problems = deliver(MESSAGE, to=NotifySpec(webhook=address), folder=Path())
     assert len(problems) == 1
     assert f"it responded with {status}, a redirect" in problems[0]
     assert "secret" not in problems[0]
@@ -99,16 +111,6 @@ class _Leads(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-MESSAGE = Message(
-    identity="loans-7-drifted",
-    event="drifted",
-    service="loans",
-    text="loans: drifted. amount: 80 %. Page: file:///monitor",
-    time=datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC),
-    data={"verdict": {"kind": "drifted"}},
-)
 
 
 def test_what_the_monitor_found_is_a_cloudevent(
@@ -231,3 +233,29 @@ def test_a_server_without_encryption_gets_no_mail_unless_it_is_asked_for(tmp_pat
 def test_a_password_without_encryption_is_refused() -> None:
     with pytest.raises(InputError, match="not encrypted"):
         NotifySpec.parse({"email": {"security": "none", "password": "${env:X}"}}, where="notify")
+
+
+class _Drips(socketserver.StreamRequestHandler):
+    """Responds a byte at a time, and never to the end."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + 40 * b"x" + b"\r\n\r\n":
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+
+
+@pytest.mark.parametrize("place", ["webhook", "cloudevents", "email"])
+def test_a_receiver_that_answers_a_byte_at_a_time_holds_nobody_up(
+    tmp_path: Path, place: str
+) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Drips) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host, port = server.server_address
+        address = f"http://{host}:{port}/secret"
+        mail = {"to": ["ann@example.org"], "server": host, "port": port, "security": "none"}
+        to = NotifySpec.parse({place: mail if place == "email" else address}, where="notify")
+        (problem,) = deliver(MESSAGE, to=to, folder=tmp_path, limit=0.3)
+        server.shutdown()
+    assert "it was not done within 0.3 seconds" in problem

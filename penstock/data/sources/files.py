@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -51,6 +51,17 @@ _CONNECT = 10.0
 
 
 @contextlib.contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """Yield a folder beside one that is to be made; it goes when the block ends."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.source."))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
     """Yield the files that a source names, sorted by name, all of one format.
 
@@ -66,14 +77,10 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
     source = source.model_copy(update={"uri": resolve(source.uri, where="source.uri")})
     if is_local(source.uri):
         found = _find(Path(local_path(source.uri)))
-        yield _checked([_source_file(source, str(p), p) for p in found], source)
+        yield checked([source_file(source, str(p), p) for p in found], source)
         return
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=f".{beside.name}.source."))
-    try:
-        yield _checked(_fetched(source, folder), source)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder_beside(beside) as folder:
+        yield checked(_fetched(source, folder), source)
 
 
 def _find(path: Path) -> list[Path]:
@@ -126,7 +133,12 @@ def _suffixes(name: str) -> tuple[str, str]:
     return path.suffix, ""
 
 
-def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
+def source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
+    """Return a file on this machine in the format that its content or its name shows.
+
+    Raises:
+        InputError: If it holds no table, is empty, or cannot be read.
+    """
     # A fetched file keeps its own name, so the path has the suffixes of both kinds.
     suffix, compression = _suffixes(path.name)
     with _readable(path, name) as stream:
@@ -166,7 +178,12 @@ def _readable(path: Path, name: str) -> Iterator[Any]:
         ) from error
 
 
-def _checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
+def checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
+    """Return the files, which must be of one format.
+
+    Raises:
+        InputError: If they are of several.
+    """
     kinds = sorted({file.format for file in found})
     if len(kinds) > 1:
         raise InputError(
@@ -184,22 +201,43 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
     system, root = open_store(source.uri)
     with store_errors(shown):
         web = scheme in ("http", "https")
-        remote = [root] if web else _bounded(lambda: _listed(system, root), shown)
+        remote = [root] if web else _bounded(lambda: listed(system, root), shown)
     if not remote:
         raise InputError(
             "there is no such file, and no data file below it",
             where=shown,
             remedy="Correct the address; a pattern with * may name several files.",
         )
-    files = []
-    for number, address in enumerate(remote):
+    found = []
+    for address in remote:
         name = Path(urlsplit(address).path if web else address).name or "download"
+        label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
+        found.append((address, name, label))
+    return copied(system, found, source=source, folder=folder)
+
+
+def copied(
+    system: Any, found: Sequence[tuple[str, str, str]], *, source: SourceSpec, folder: Path
+) -> list[SourceFile]:
+    """Copy files of a store into a folder.
+
+    Args:
+        system: The store, as fsspec has it.
+        found: Of each file its path there, its name, and what to call it to people.
+        source: How they are read.
+        folder: Where to; each gets a folder of its own in it.
+
+    Raises:
+        InputError: If one is gone, or holds no table.
+        ServiceError: If the store refuses.
+    """
+    files = []
+    for number, (address, name, label) in enumerate(found):
         path = folder / f"{number:05d}" / name
         path.parent.mkdir()
-        label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
         with store_errors(label):
             system.get_file(address, str(path))
-        files.append(_source_file(source, label, path))
+        files.append(source_file(source, label, path))
     return files
 
 
@@ -240,7 +278,7 @@ def _check_scheme(scheme: str, where: str) -> None:
         )
 
 
-def _listed(system: Any, root: str) -> list[str]:
+def listed(system: Any, root: str) -> list[str]:
     """Return the files that a path, folder or glob in a store names, sorted."""
     if has_magic(root):
         return sorted(p for p in system.glob(root) if system.isfile(p))

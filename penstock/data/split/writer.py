@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from penstock.common.files import folder_beside
 from penstock.common.progress import say
 from penstock.data.spec import SplitSpec
 from penstock.data.split.assignment import Assignment, assign, assigned
@@ -82,7 +82,11 @@ def _divide(
     holdout: Path,
 ) -> Split:
     """Draw, write and prove; see `split`."""
-    with disk_errors(train), _work_beside(train) as work, _removed_on_error() as made:
+    with (
+        disk_errors(train),
+        folder_beside(train, kind="hashes") as work,
+        _removed_on_error() as made,
+    ):
         table = hash_into(
             work,
             folder,
@@ -148,6 +152,7 @@ def _write(
         "assumptions": dataset.assumptions,
         "reading": dataset.reading,
         "parent": dataset.content,
+        "origin": dataset.origin_of_parts,
     }
     sample_of = assignment.holdout.digest.rows
     with writing(train, digest=assignment.train.digest) as to_train:
@@ -161,14 +166,6 @@ def _write(
         learned_from = to_train.finish(part="train", **facts)
     made.append(train)
     return learned_from, held_out
-
-
-@contextlib.contextmanager
-def _work_beside(train: Path) -> Iterator[Path]:
-    """Yield a folder for hashes, which goes at the end."""
-    train.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=train.parent, prefix=f".{train.name}-hashes-") as name:
-        yield Path(name)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from penstock.data.table.placed import damaged, opened, parquet_file
 from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Assumption, Column, Dataset, Reading
+from penstock.records.origin import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,6 +224,7 @@ def write_dataset(
     parent: str | None = None,
     part: Literal["train", "holdout"] | None = None,
     sample_of: int | None = None,
+    origin: Origin | None = None,
 ) -> Dataset:
     """Write batches of rows as a dataset: Parquet files, and a record with digest and profile.
 
@@ -239,6 +241,7 @@ def write_dataset(
         parent: Content digest of the dataset that this one is a part of.
         part: Which part.
         sample_of: How many rows there will be, if some are to be written as JSON lines too.
+        origin: How the same rows are read again.
 
     Raises:
         InputError: If there are no rows, a column cannot be stored, a number is infinite, or the
@@ -254,6 +257,7 @@ def write_dataset(
             reading=reading,
             parent=parent,
             part=part,
+            origin=origin,
         )
 
 

@@ -122,7 +122,7 @@ def record_refusal(
     Raises:
         ServiceError: If the store does not answer.
     """
-    from penstock.notification import reason_of
+    from penstock.records.run_cause import reason_of
 
     why = redact(f"{reason} {reason_of(evidence)}".strip())
     watcher.run_files().end(order, RunStatus(state="refused", reason=why))

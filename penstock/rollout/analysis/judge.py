@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +16,8 @@ from penstock.rollout.spec import AbortSpec, RulesSpec
 
 _BURST_INTERVALS = 10
 """Newest intervals that are put together until there are requests enough to see a burst."""
+_SURE = math.log(100)
+"""By which a stable version that also fails is distinguished from one that shares an outage."""
 
 
 def judge(
@@ -112,8 +115,9 @@ def abort(intervals: Sequence[Interval], *, abort: AbortSpec) -> Finding | None:
     """Return why the rollout must end at once, or None.
 
     A burst is a share of 5xx answers of at least `error_burst` in the newest interval; intervals
-    of the same stage are added, ten at most, until there are `burst_requests`. An outage that the
-    stable version shares (half the candidate's share or more) is not the candidate's.
+    of the same stage are added, ten at most, until there are `burst_requests`, and further until it
+    is shown that the stable version does not share it: that it fails less than half as often. A
+    few requests do not show that where some of the stable version's failed too.
     """
     stable, candidate, seconds = ArmSummary(), ArmSummary(), 0.0
     for interval in reversed(intervals[-_BURST_INTERVALS:]):
@@ -123,18 +127,35 @@ def abort(intervals: Sequence[Interval], *, abort: AbortSpec) -> Finding | None:
         stable = stable.plus(interval.pairs.stable if mirrored else interval.stable)
         candidate = candidate.plus(interval.pairs.candidate if mirrored else interval.candidate)
         seconds += interval.seconds
-        if candidate.requests >= abort.burst_requests:
+        if candidate.requests < abort.burst_requests:
+            continue
+        share = candidate.server_errors / candidate.requests
+        if share < abort.error_burst:
+            break
+        if not _shared(stable, share=share):
             return _burst(stable, candidate, seconds, abort.error_burst)
     return None
 
 
-def _burst(
-    stable: ArmSummary, candidate: ArmSummary, seconds: float, bound: float
-) -> Finding | None:
+def _shared(stable: ArmSummary, *, share: float) -> bool:
+    """Return whether the stable version may fail half as often as a share of requests, or more.
+
+    It may, unless as few failures as it had come by chance in one of a hundred cases at most, by
+    the bound of Hoeffding (1963, theorem 1) on the lower tail of a binomial distribution. Without
+    any failure of its own it shares nothing, however few requests it had.
+    """
+    if not stable.server_errors:
+        return False
+    rate, seen = share / 2, stable.server_errors / stable.requests
+    if seen >= rate:
+        return True
+    apart = seen * math.log(seen / rate) + (1 - seen) * math.log((1 - seen) / (1 - rate))
+    return stable.requests * apart < _SURE
+
+
+def _burst(stable: ArmSummary, candidate: ArmSummary, seconds: float, bound: float) -> Finding:
     share = candidate.server_errors / candidate.requests
     beside = stable.server_errors / stable.requests if stable.requests else 0.0
-    if share < bound or beside >= share / 2:
-        return None
     return Finding(
         rule="error burst",
         verdict="fail",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from capture_rows import (
     label,
     rows,
 )
+from erasing_at_once import erase_at_once
 from running_process import until
 
 from penstock.captures import erasure, retention
@@ -316,6 +318,113 @@ def test_half_a_file_that_a_kill_left_is_removed_in_time(tmp_path: Path, how: st
     os.utime(left, (time.time() - 7200,) * 2)
     asked()
     assert not left.exists()
+
+
+def _ship_and_die(spool: Path, store: Path) -> Path:
+    """Have a process ship segments and be killed before its first manifest; return the file."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from penstock.captures.places import LocalPlace
+from penstock.captures.shipping import ship
+class Dies(LocalPlace):
+    def write(self, folder, name, data):
+        if name.endswith(".json"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().write(folder, name, data)
+ship(Path({str(spool)!r}), Dies(Path({str(store)!r})), pod="pod")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    (left,) = store.rglob("*.jsonl.gz")
+    return left
+
+
+@pytest.mark.parametrize("how", ["erased", "pruned"])
+def test_a_segment_that_a_killed_pod_left_without_its_manifest_is_removed_in_time(
+    tmp_path: Path, how: str
+) -> None:
+    spool, store = tmp_path / "spool", tmp_path / "store"
+    capture_all(spool, rows("secret"), rows("b"))
+    left = _ship_and_die(spool, store)
+
+    def asked() -> tuple[int, int]:
+        if how == "erased":
+            found = erase_request(store, "secret").unclaimed
+            return found.removed, found.young
+        return retention.prune(store, days=1e5, megabytes=0).unclaimed, 1
+
+    assert asked() == (0, 1)
+    assert left.exists(), "its manifest may be on the way"
+    os.utime(left, (time.time() - 7200,) * 2)
+    assert asked()[0] == 1
+    assert "secret" not in _everything(store)
+    # A pod that was only held up ships the segment again.
+    ship(spool, LocalPlace(store), pod="pod")
+    assert sorted(_ids(store)) == ["b", "secret"]
+    (kept,) = store.rglob("*.jsonl.gz")
+    os.utime(kept, (time.time() - 7200,) * 2)
+    assert asked()[0] == 0
+    assert "b" in _ids(store)
+
+
+@pytest.mark.parametrize("manifest", ["its own", "not understood"])
+def test_what_an_erasure_left_that_was_killed_before_its_manifest_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str
+) -> None:
+    store = tmp_path / "store"
+    capture_all(tmp_path / "spool", rows("a"), rows("secret"))
+    ship(tmp_path / "spool", LocalPlace(store), pod="pod")
+    write = LocalPlace.write
+
+    def dies(place: LocalPlace, folder: str, name: str, data: bytes) -> None:
+        if name.endswith(".json"):
+            raise KeyboardInterrupt
+        write(place, folder, name, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalPlace, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            erase_request(store, "a")
+    for file in store.rglob("*.jsonl.gz"):
+        os.utime(file, (time.time() - 7200,) * 2)
+    if manifest == "not understood":
+        # Of another release, perhaps: what it names is not known, so nothing is removed.
+        next(store.rglob("predictions-*.json")).write_text("{}")
+    removed = retention.prune(store, days=1e5, megabytes=0).unclaimed
+    assert removed == (1 if manifest == "its own" else 0)
+    assert len(list(store.rglob("*.jsonl.gz"))) == 2 - removed
+
+
+@pytest.mark.parametrize("shipped", [False, True], ids=["folder", "shipped"])
+def test_of_two_erasures_at_once_neither_brings_back_what_the_other_erased(
+    tmp_path: Path, shipped: bool
+) -> None:
+    spool, store, meeting = tmp_path / "spool", tmp_path / "store", tmp_path / "meeting"
+    meeting.mkdir()
+    capture_all(spool, rows("ann"), rows("kept"), rows("bob", count=2))
+    if shipped:
+        ship(spool, LocalPlace(store), pod="pod")
+    source = store if shipped else spool
+    assert erase_at_once(str(source), "ann", "bob", meeting=meeting) == [1, 2]
+    assert not {"ann", "bob"} & set(_ids(source))
+    assert read_window(source, after=Cursor()).lost == 0
+    assert [one.rows for one in listed(source)] == [1]
+    everything = _everything(source)
+    assert "kept" in everything
+    assert not [name for name in ("ann", "bob") if name in everything]
+
+
+def test_a_pod_that_ships_again_brings_back_nothing_that_was_erased(tmp_path: Path) -> None:
+    spool, store = tmp_path / "spool", tmp_path / "store"
+    capture_all(spool, rows("secret"), rows("b"))
+    shutil.copytree(spool, tmp_path / "again")
+    ship(spool, LocalPlace(store), pod="pod")
+    erase_request(store, "secret")
+    # Its container was killed between the manifest and the removal of what it had shipped.
+    ship(tmp_path / "again", LocalPlace(store), pod="pod")
+    assert "secret" not in _everything(store)
+    assert not list((tmp_path / "again").glob("predictions-*"))
 
 
 @pytest.mark.parametrize("shipped", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,24 @@ def test_a_folder_with_content_is_not_replaced(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "out/old").exists()
+
+
+def test_what_a_killed_process_left_goes_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    """Both are folders of the same target: only a lock distinguishes them."""
+    target = tmp_path / "out"
+    child = os.fork()
+    if child == 0:
+        with files.folder_beside(target, kind="hashes") as beside:
+            (beside / "half").write_text("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".out.hashes-mine").mkdir()
+    with files.folder_beside(target, kind="hashes") as used:
+        assert not left.exists()
+        with files.folder_beside(target, kind="hashes") as another:
+            assert {used, another} < set(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".out.hashes-mine"]
 
 
 def test_text_is_replaced_whole_and_readable_by_others(tmp_path: Path) -> None:

@@ -34,6 +34,16 @@ def test_what_penstock_imports_names_its_extra(code: str) -> None:
     assert caught.value.name == "no_such_library"
 
 
+@pytest.mark.parametrize(
+    ("library", "extra"),
+    [("deltalake", "delta"), ("pyiceberg", "iceberg"), ("dvc", "dvc"), ("xgboost", "boosting")],
+)
+def test_a_library_of_one_kind_of_work_has_an_extra_of_its_own(library: str, extra: str) -> None:
+    code = f"from penstock.common.missing import MissingLibraries as m\nm.find_spec({library!r})"
+    with pytest.raises(MissingLibraryError, match=rf"penstock\[{extra}\]"):
+        run(code, module="penstock.somewhere")
+
+
 def test_others_hear_what_they_always_did() -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         run("import no_such_library", module="elsewhere")
@@ -63,3 +73,14 @@ def test_a_command_names_the_extra_of_all_that_it_needs(
         "penstock: penstock run: rich is not installed. "
         "Install it with: pip install 'penstock[laptop]'\n"
     )
+
+
+def test_a_command_names_the_extra_that_no_other_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(options: object) -> int:
+        raise MissingLibraryError("deltalake", extra="delta")
+
+    monkeypatch.setattr(cli, "_run", missing)
+    assert cli.main(["run"]) == 1
+    assert "pip install 'penstock[delta]'" in capsys.readouterr().err

@@ -65,6 +65,15 @@ def test_numpy_and_a_graph_give_the_same_bits(kind: str, width: int) -> None:
         assert np.array_equal(graph(values[at : at + 1]), whole[at : at + 1])
 
 
+@pytest.mark.parametrize(("kind", "width"), [("logistic", 1), ("softmax", 3), ("log", 1)])
+def test_what_is_no_number_stays_none_beside_others(kind: str, width: int) -> None:
+    values = np.array([[np.nan] * width, [0.5] * width])
+    found, graph = getattr(links, kind)(values), by_graph(kind, width)(values)
+    assert np.isnan(found[0]).all()
+    assert np.array_equal(found[1:], getattr(links, kind)(values[1:]))
+    assert np.array_equal(graph, found, equal_nan=True)
+
+
 def test_the_logarithm_has_the_same_bits_and_is_near_itself() -> None:
     chance, powers = np.random.default_rng(0), np.ldexp(1.0, np.arange(-49, 50))
     parts = 1 + np.arange(1, 3000) / 2048

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from evaluation_world import worlds as worlds
 from fresh_store import fresh_store
+from signing_keys import write_keypair
 
 from penstock.gate.decision import decide
 from penstock.gate.evaluation import Evaluation
@@ -173,19 +174,4 @@ def registry(
 @pytest.fixture
 def keypair(tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
     """Return what writes a private and a public key by a name, PEM."""
-    return lambda name: _keypair(tmp_path, name)
-
-
-def _keypair(folder: Path, name: str) -> tuple[Path, Path]:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    private = ec.generate_private_key(ec.SECP256R1())
-    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
-    paths = folder / f"{name}.pem", folder / f"{name}.pub"
-    paths[0].write_bytes(
-        private.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, none)
-    )
-    public = private.public_key()
-    paths[1].write_bytes(public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
-    return paths
+    return lambda name: write_keypair(tmp_path, name)

@@ -20,8 +20,8 @@ from running_process import mlflow_server, served, until
 
 from penstock.errors import IntegrityError, UsageError
 from penstock.gate.approval import ApprovalSpec
-from penstock.notification import reason_of
 from penstock.records.approval import ApprovalOutcome, Identity
+from penstock.records.run_cause import reason_of
 from penstock.registry import approval_wait, approvals
 from penstock.registry.approval_wait import REQUESTED, wait
 from penstock.registry.identity import whoami

@@ -207,7 +207,7 @@ def test_signed_evidence_is_checked_with_the_key(
     assert verdicts(registry)["signature"] == "not there"
     assert verdicts(registry, key=public)["signature"] == "holds"
     assert wrong(registry, key=public) == {}
-    assert wrong(registry, key=others) == {"signature": "fails"}
+    assert wrong(registry, key=others) == {"signature": "fails", "signed for servers": "fails"}
     _append(registry.pack(registration) / "manifest.json")
     # A space changes no record: its digest holds, and the signature on the file does not.
     assert wrong(registry, key=public) == {"signature": "fails"}

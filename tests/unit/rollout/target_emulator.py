@@ -197,7 +197,7 @@ class RouterEmulator:
         self._apply()
         return Address(URL)
 
-    def route(self, routing: Routing) -> None:
+    def route(self, routing: Routing, *, meanwhile: Meanwhile = nothing) -> None:
         self._save(mirror=routing.mirror)
         self._apply()
 

@@ -77,6 +77,7 @@ class Memory:
     url: str = "http://127.0.0.1:1"
     insisted: bool | None = None
     waits: Callable[[Meanwhile], None] = lambda _: None
+    copies: Callable[[Meanwhile], None] = lambda _: None
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -90,8 +91,9 @@ class Memory:
             self.candidate = release.version
         return Address("http://127.0.0.1:2")
 
-    def route(self, routing: Routing) -> None:
+    def route(self, routing: Routing, *, meanwhile: Meanwhile = nothing) -> None:
         self._called("route")
+        self.copies(meanwhile)
         self.routing = routing
 
     def set_weight(self, version: int, percent: int, *, meanwhile: Meanwhile = nothing) -> None:
@@ -415,6 +417,22 @@ def test_a_word_of_abort_is_heard_while_servers_are_waited_for(world: World, at:
     world.router.waits = wait
     world.begin()
     assert "Asked to abort: Ada asks." in world.run().reason
+    world.assert_legal()
+
+
+def test_a_word_of_abort_is_heard_while_the_shadow_phase_waits_for_servers(world: World) -> None:
+    def wait(meanwhile: Meanwhile) -> None:
+        world.journal.request_abort("Ada asks.")
+        for _ in range(50):
+            meanwhile()
+            time.sleep(0.001)
+        pytest.fail("nobody heard it")
+
+    world.router.copies = wait
+    world.begin()
+    rollout = world.run()
+    assert rollout.reason == "Asked to abort: Ada asks."
+    assert not rollout.intervals, "no request was copied"
     world.assert_legal()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,18 +13,23 @@ import rollout_stories as stories
 from receivers import Received, receivers
 from registry_emulator import MlflowRegistry
 
+from penstock import tracking
 from penstock.errors import InputError, ServiceError
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.base import Record
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.release import Registration
 from penstock.records.run_end import RunEnd
+from penstock.registry.by_run import PIPELINE_RUN
+from penstock.registry.champion import set_champion
+from penstock.registry.champion_history import PROMOTED
 from penstock.registry.run_ends import PREFIX, RunEnds
+from penstock.registry.versions import MODEL_DIGEST, ROLLED_BACK, registered_model
+from penstock.rollout.end_notice import notify_of_end
 from penstock.rollout.run_ended import (
     CALLER_NOTIFIES,
     note_refusal,
     note_release,
-    notify_of_end,
     noting_error,
 )
 
@@ -79,6 +85,17 @@ class Run:
             **{"name": "loans", "run": self.name, "tracking_uri": self.uri, "error": ""} | changes,
             notify=self.received.spec.model_dump(mode="json"),
         )
+
+    def registers(self, *, promoted: bool = False, **tags: str) -> int:
+        """Have the run register a version, and promote it or not."""
+        store = tracking.client(self.uri)
+        if registered_model(store, "loans") is None:
+            store.create_registered_model("loans")
+        tags |= {PIPELINE_RUN: self.name, MODEL_DIGEST: "sha256:1"}
+        made = store.create_model_version("loans", "file:///model", tags=tags)
+        if promoted:
+            set_champion("loans", int(made.version), tracking_uri=self.uri, event=PROMOTED)
+        return int(made.version)
 
     def told(self) -> tuple[str, str]:
         """Kind and text of the one message that each place got."""
@@ -201,8 +218,94 @@ def test_a_registry_that_is_away_costs_the_cause_and_not_the_message(
     run.uri = uri
     run.ends()
     assert run.told()[0] == "failed"
+    run.received.spec = run.received.spec.model_copy(update={"kubeflow": "https://kf.example/"})
     run.ends(tracking_uri=NOBODY, run="run-2")
-    assert "What its steps wrote cannot be read" in run.received.events[1]["data"]["text"]
+    event = run.received.events[1]
+    # Nobody knows, so nobody is told that it was released, or that it was not.
+    assert event["type"] == "io.penstock.release.unknown"
+    text = event["data"]["text"]
+    assert text.startswith("loans: whether it was released is not known. A step of it ended with")
+    assert "could not be read from MLflow. What its steps wrote cannot be read" in text
+    assert "Run of Kubeflow: run-2 (https://kf.example/#/runs/details/run-2)." in text
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "FAILED"])
+def test_a_promotion_that_deploy_could_not_write_down_is_told_by_the_registry(
+    run: Run, state: str
+) -> None:
+    version = run.registers(promoted=True)
+    if state == "FAILED":
+        failing(run, ServiceError("the report could not be written"))
+    run.ends(state)
+    kind, text = run.told()
+    assert kind == "released"
+    assert (
+        f"loans: released. By the registry version {version}, which it registered, became" in text
+    )
+    assert ("the report could not be written" in text) == (state == "FAILED")
+    assert run.received.events[0]["data"]["version"] == version
+
+
+def test_a_promotion_after_which_another_came_is_told_with_that(run: Run) -> None:
+    run.registers(promoted=True)
+    other = Run(run.received, run.uri, "run-2").registers(promoted=True)
+    run.ends("COMPLETE")
+    assert f"became the champion, and version {other} is it now." in run.told()[1]
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind", "cause"),
+    [
+        ({}, "failed", "By the registry version 1, which it registered, was not promoted."),
+        ({ROLLED_BACK: "Too many errors."}, "rolled_back", "Too many errors."),
+    ],
+)
+def test_a_version_that_the_registry_did_not_promote_is_not_called_released(
+    run: Run, tags: dict[str, str], kind: str, cause: str
+) -> None:
+    run.registers(**tags)
+    run.ends("FAILED")
+    assert run.told()[0] == kind
+    assert cause in run.told()[1]
+
+
+def test_a_failure_that_was_told_does_not_hide_the_promotion_of_the_same_run(run: Run) -> None:
+    failing(run, ServiceError("the gateway has no address"))
+    run.ends("FAILED")
+    # A person retries the run in Kubeflow, and what deploy writes of its success is lost.
+    run.registers(promoted=True)
+    run.ends("COMPLETE")
+    run.received.require_same()
+    assert run.received.types == ["release.failed", "release.released"]
+
+
+def test_a_place_that_was_away_gets_it_from_the_next_attempt_and_no_other_again(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.refused("The gate refused the candidate.", decision(approved=False), tmp_path)
+    run.received.away.update(("/hook", "/events"))
+    run.ends()
+    assert "did not accept it" in capsys.readouterr().out
+    assert (len(run.received.mails), len(run.received.lines)) == (1, 1)
+    run.received.away.discard("/hook")
+    run.ends()
+    assert (len(run.received.hooks), len(run.received.events)) == (1, 0)
+    run.received.away.clear()
+    run.ends()
+    assert run.told()[0] == "refused"
+    run.ends()
+    assert "people were notified already" in capsys.readouterr().out
+
+
+def test_what_an_earlier_release_noted_is_not_sent_again(run: Run) -> None:
+    ends = RunEnds("loans", tracking_uri=run.uri)
+    kept = {
+        "record": "penstock/run-end", "schema_version": 1, "outcome": "refused", "reason": "No.",
+        "version": None, "time": "2026-11-29T00:00:00Z", "notified": True,
+    }  # fmt: skip
+    ends._store.set_experiment_tag(ends.experiment, PREFIX + run.name, json.dumps(kept))
+    run.ends()
+    assert run.received.events == []
 
 
 def test_a_command_that_runs_it_here_notifies_people_itself(

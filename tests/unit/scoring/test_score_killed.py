@@ -252,19 +252,19 @@ def test_postgresql_takes_each_part_once(registered: Callable[..., Any], tmp_pat
     options = {"keep": ("id", "since"), "on_error": "quarantine", "part_rows": 2}
     with server(folder) as port:
         address = f"postgresql://me:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
-        order = registered().order(data, address, run="today", table="a scores", **options)
+        order = registered().order(data, address, run="today", table='a {} "scores"', **options)
         assert killed(lambda: score(order), sql_sessions.PostgreSql, "commit", at=4, torn=False)
         scores = score(order)
         assert scores.scored == ROWS
         assert PASSWORD not in scores.dumps()
         assert "me:***" in scores.destination or "me:" not in scores.destination
         with connect(port) as connection, connection.cursor() as cursor:
-            cursor.execute('SELECT id, since FROM "a scores" ORDER BY id')
+            cursor.execute('SELECT id, since FROM "a {} ""scores""" ORDER BY id')
             found = cursor.fetchall()
-            cursor.execute('SELECT "row", "where" FROM "a scores_refused"')
+            cursor.execute('SELECT "row", "where" FROM "a {} ""scores""_refused"')
             refused = cursor.fetchall()
             last = scores.output_columns[-1].name
-            cursor.execute(f'ALTER TABLE "a scores" ALTER COLUMN "{last}" TYPE bigint')
+            cursor.execute(f'ALTER TABLE "a {{}} ""scores""" ALTER COLUMN "{last}" TYPE bigint')
             connection.commit()
         with pytest.raises(InputError, match=f"holds '{last}' as bigint, which would change"):
             score(replace(order, run="tomorrow"))

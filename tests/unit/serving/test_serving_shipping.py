@@ -9,13 +9,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from capture_rows import capture_all, rows
+from erasing_at_once import erase_at_once
 from serving_process import ROW, Start
 
+from penstock.captures.erasure import erase_request
+from penstock.captures.places import packed, place_at
 from penstock.captures.reader import Cursor, read_labels, read_window
+from penstock.captures.retention import prune
+from penstock.captures.shipping import ship
 from penstock.processes.loopback import LOOPBACK
 from penstock.processes.supervisor import hold_port
 
@@ -115,3 +122,30 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_an_object_that_no_manifest_names_is_removed_by_its_age_in_the_store(bucket: str) -> None:
+    source = f"{bucket}-left"
+    place = place_at(source)
+    name = "predictions-20261129T120000000000-7-00ff-000001.jsonl.gz"
+    place.write("shop/3/pod", name, packed(b'{"request_id": "secret"}\n'))
+    place.write("shop/3/pod", "notes.jsonl.gz", b"of somebody else")
+    assert prune(source, days=1, megabytes=0).unclaimed == 0
+    assert erase_request(source, "secret").unclaimed.young == 1
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert prune(source, days=1, megabytes=0, now=later).unclaimed == 1
+    assert place.names("shop/3/pod") == ["notes.jsonl.gz"]
+
+
+def test_two_erasures_at_once_in_an_object_store_leave_nothing_of_either(
+    bucket: str, tmp_path: Path
+) -> None:
+    source = f"{bucket}-erased"
+    capture_all(tmp_path / "spool", rows("ann"), rows("kept"), rows("bob", count=2))
+    ship(tmp_path / "spool", place_at(source), pod="pod")
+    (tmp_path / "meeting").mkdir()
+    assert erase_at_once(source, "ann", "bob", meeting=tmp_path / "meeting") == [1, 2]
+    captured = read_window(source, after=Cursor())
+    assert (captured.table["request_id"].to_pylist(), captured.lost) == (["kept"], 0)
+    place = place_at(source)
+    assert [name.count(".jsonl.gz") for name in place.names("shop/3/pod", "pred")].count(1) == 1

@@ -281,6 +281,20 @@ REFUSED = {
         "        return {k: v for k, v in self.__dict__.items() if k != 'share_'}",
         "AttributeError|read again",
     ),
+    "opens": (
+        "from pathlib import Path\n\nTEXT = Path('HERE/words.txt').read_text()\nmake = Base",
+        r"it reads .*/words\.txt, which would not be there where the model is served",
+    ),
+    "opens late": (
+        "class make(Base):\n    def fit(self, X, y):\n        try:\n"
+        "            self.more_ = len(open('HERE/words.txt').read())\n"
+        "        except OSError:\n            self.more_ = 0\n        return super().fit(X, y)",
+        r"it reads .*/words\.txt, which would not be there",
+    ),
+    "imports by name": (
+        "import importlib\n\nmake = importlib.import_module('beside').Base",
+        "importing bad raises ModuleNotFoundError",
+    ),
     "parameter": (
         "make = Base",
         "has no parameter 'depth'; it has random_state, weight",
@@ -296,6 +310,9 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 ) -> None:
     text, message, *more = REFUSED[name]
     settings: dict[str, Any] = dict(more[0]) if more else {}
+    text = text.replace("HERE", str(tmp_path))
+    (tmp_path / "words.txt").write_text("gate")
+    (tmp_path / "beside.py").write_text(textwrap.dedent(HEAD))
     (tmp_path / "bad.py").write_text(textwrap.dedent(HEAD) + "\n\n" + text + "\n")
     bench = make_bench(tmp_path / "bench")
     bench.folder.mkdir()

@@ -107,6 +107,7 @@ def test_it_cannot_take_the_name_of_a_known_one(tmp_path: Path) -> None:
         (lambda *_: 1 / 0, "of 3 rows it raises ZeroDivisionError"),
         (lambda *_: "much", "raises ValueError"),
         (lambda *_: next(ASKED), "0.0 and then 1.0 for the same"),
+        (lambda *_: len(Path("pyproject.toml").read_bytes()), r"it reads pyproject\.toml, which"),
     ],
 )
 def test_a_metric_that_cannot_be_relied_on_is_refused(function: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
 from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backend import Backend
-from penstock.rollout.backends.kserve import detect, pods, routes
+from penstock.rollout.backends.kserve import admitted, detect, pods, routes
 from penstock.rollout.backends.kserve.attendance import Attendance
 from penstock.rollout.backends.kserve.inference import delete, of_service, require_kept
 from penstock.rollout.backends.kserve.lease import ClusterLease
@@ -215,6 +215,10 @@ class KserveBackend(Backend[ClusterArm]):
 
     def start(self, arm: ClusterArm, *, timeout: float) -> ClusterArm:
         """Bring a version up without traffic, unless it is up; return it once it is ready."""
+        if self._spec.trusted_keys:
+            # What serves already is written again by some routers.
+            arms = (arm, *self._state.arms())
+            admitted.admit(self._kube, arms, namespace=self._spec.namespace)
         self._start(arm, timeout=timeout)
         baseline = pods.baseline_of(self._kube, self._spec.namespace, arm)
         return arm.model_copy(update={"baseline": baseline})

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
-from penstock.rollout.backends.kserve import scaling, shipping
+from penstock.rollout.backends.kserve import scaling, shipping, trusting
 from penstock.rollout.backends.kserve.owner import MANAGED
 from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
@@ -194,16 +194,28 @@ def _predictor(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, 
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,
         "storageUri": arm.storage,
-        "args": [*arguments, *shipping.arguments(spec.captures)],
-        **shipping.container(spec.captures),
+        "args": [
+            *arguments,
+            *shipping.arguments(spec.captures),
+            *trusting.arguments(spec.trusted_keys),
+        ],
+        **_joined(
+            shipping.container(spec.captures), volumeMounts=trusting.mounts(spec.trusted_keys)
+        ),
     }
     if arm.fault:
         model["command"] = [*_MODULE, "penstock.serving.fault_injection", f"--fault={arm.fault}"]
     return {
         "serviceAccountName": spec.service_account,
-        **shipping.pod(spec.captures),
+        **_joined(shipping.pod(spec.captures), volumes=trusting.volumes(spec.trusted_keys)),
         "model": model,
     }
+
+
+def _joined(fields: dict[str, Any], **lists: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return fields with more in their lists; what is empty is left out."""
+    added = {name: [*fields.get(name, []), *more] for name, more in lists.items() if more}
+    return {**fields, **added}
 
 
 def _canary(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, Any]:

@@ -309,6 +309,7 @@ def local_service(
     lease: float = SECONDS,
     ready_timeout: float = 120.0,
     captures: CapturesSpec | None = None,
+    trusted_keys: Path | None = None,
 ) -> Service[ServerArm, LocalState]:
     """Return a service of this machine.
 
@@ -321,6 +322,7 @@ def local_service(
         lease: Seconds after which a controller that fell silent may be taken over from.
         ready_timeout: Seconds that a server which is started again may take to become ready.
         captures: What its servers keep of the rows that they answer; None: what the defaults say.
+        trusted_keys: Folder of the keys by which a model must be signed; None: it need not be.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -330,7 +332,7 @@ def local_service(
             f"{service!r} cannot be the name of a service",
             remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
         )
-    folder = ServiceFolder(home, service, captures=captures)
+    folder = ServiceFolder(home, service, captures=captures, trusted_keys=trusted_keys)
     held = FileLease(folder.path, service=service, seconds=lease)
     store = FileStore(folder, lease=held, port=port)
     backend = LocalBackend(

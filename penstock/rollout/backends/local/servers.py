@@ -110,6 +110,8 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
     }
     if arm.export:
         options["--export"] = arm.export
+    if folder.trusted_keys is not None:
+        options["--trust"] = str(folder.trusted_keys)
     if arm.fault:
         return "penstock.serving.fault_injection", {"--fault": arm.fault, **options}
     return "penstock.serving", options

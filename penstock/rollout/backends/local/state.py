@@ -140,9 +140,17 @@ def _of_before(raw: dict[str, Any]) -> dict[str, Any]:
 class ServiceFolder:
     """The folder of one service: its state, its token, its lease, its models, logs and captures."""
 
-    def __init__(self, home: Path, service: str, *, captures: CapturesSpec | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        service: str,
+        *,
+        captures: CapturesSpec | None = None,
+        trusted_keys: Path | None = None,
+    ) -> None:
         self.service = service
         self.capture_settings = captures or CapturesSpec()
+        self.trusted_keys = trusted_keys
         self.path = home.resolve() / "serving" / service
         self.models = self.path / "models"
         self._state = self.path / "state.json"

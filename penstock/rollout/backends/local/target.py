@@ -27,6 +27,7 @@ class LocalTarget:
         keep_port: Take whatever port it has, and `port` only where it has none.
         ready_timeout: Seconds that a server which is started again may take to become ready.
         captures: What its servers keep of the rows that they answer; None: what the defaults say.
+        trusted_keys: Folder of the keys by which a model must be signed; None: it need not be.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -41,6 +42,7 @@ class LocalTarget:
         keep_port: bool = False,
         ready_timeout: float = 120.0,
         captures: CapturesSpec | None = None,
+        trusted_keys: Path | None = None,
     ) -> None:
         self._home, self._service = home, service
         self._router = local_service(
@@ -50,6 +52,7 @@ class LocalTarget:
             keep_port=keep_port,
             ready_timeout=ready_timeout,
             captures=captures,
+            trusted_keys=trusted_keys,
         )
         self._folder = ServiceFolder(home, service)
         self._rollouts = self._folder.path / ROLLOUTS

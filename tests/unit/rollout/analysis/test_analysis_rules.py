@@ -376,6 +376,29 @@ def test_abort_does_not_blame_the_candidate_for_an_outage_of_both() -> None:
     assert abort([*both, *step(weight=10, rate=20, seconds=1)], abort=AbortSpec()) is None
 
 
+def test_a_few_failures_of_the_stable_version_do_not_show_that_an_outage_is_not_its_own() -> None:
+    """Both had more requests than they carry; by chance a third of twelve failed."""
+    few = step(weight=50, rate=24, seconds=1)[0]
+    few = few.model_copy(
+        update={
+            "stable": ArmSummary(requests=12, server_errors=4),
+            "candidate": ArmSummary(requests=10, server_errors=8),
+        }
+    )
+    assert abort([few], abort=AbortSpec()) is None
+    # A tenth of many shows it, and so does a stable version that never failed.
+    clear = few.model_copy(update={"stable": ArmSummary(requests=60, server_errors=6)})
+    assert abort([clear], abort=AbortSpec()) is not None
+    sound = few.model_copy(update={"stable": ArmSummary(requests=2)})
+    assert abort([sound], abort=AbortSpec()) is not None
+    # What was not shown by the newest interval alone is shown with those before it.
+    rare = few.model_copy(update={"stable": ArmSummary(requests=10, server_errors=1)})
+    assert abort([rare], abort=AbortSpec()) is None
+    found = abort([rare] * 3, abort=AbortSpec())
+    assert found is not None
+    assert found.candidate_samples > 10
+
+
 def test_verdicts_add_up() -> None:
     def made(*verdicts: str) -> list[Finding]:
         return [

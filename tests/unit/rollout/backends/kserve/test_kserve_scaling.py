@@ -293,6 +293,23 @@ def test_servers_that_do_not_come_are_named_and_no_traffic_is_moved(
         assert router.stable == 2
 
 
+def test_a_wait_for_servers_that_copies_need_can_be_ended(scaled: Driver) -> None:
+    def ended() -> None:
+        raise InterruptedError
+
+    scalers = scaled.cluster.autoscalers
+    scalers.short_of = "nodes"
+    router = scaled.router(ready_timeout=60)
+    with router.exclusive():
+        serve(router, 1)
+        users_need(scaled, 6)
+        router.deploy(release(2), timeout=10)
+        scalers.room = 9
+        with pytest.raises(InterruptedError):
+            router.route(Routing(mirror=1.0), meanwhile=ended)
+        assert router.state.assignment.mirror == 0
+
+
 def test_a_bound_that_somebody_altered_is_written_again(scaled: Driver) -> None:
     router = scaled.router()
     with router.exclusive():

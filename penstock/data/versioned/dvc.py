@@ -1,0 +1,119 @@
+"""DVC repositories: `dvc://loans//data/loans.csv`, `dvc+https://git.example.com/loans.git//data`.
+
+What stands before `//` is the Git repository, what stands behind it is a path in it. Extra `dvc`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock.data.sources.files import store_errors
+from penstock.data.spec import SourceSpec
+from penstock.data.versioned.fetched import fetched
+from penstock.data.versioned.opening import OpenedVersion
+from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.origin import DataReference
+from penstock.redaction import redact, redact_address
+
+_NEWEST = "HEAD"
+
+
+@contextlib.contextmanager
+def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[OpenedVersion]:
+    """Yield the files of a DVC repository at a Git commit; see `opening.opened_version`."""
+    shown = redact_address(source.uri)
+    repository, path = _parts(address, shown)
+    with _errors(shown):
+        commit = _system(repository, source.version or _NEWEST).repo.get_rev()
+        # By the commit: a branch that moves meanwhile is not followed.
+        system = _system(repository, commit)
+    reference = DataReference(
+        kind="dvc", locator=shown, resolved=commit, asked=source.version or _NEWEST
+    )
+    pinned = source.model_copy(update={"version": commit})
+    with _files(system, path, source=source, where=shown, beside=beside) as files:
+        yield OpenedVersion(reference, pinned, files=files)
+
+
+def _parts(address: str, shown: str) -> tuple[str, str]:
+    """Return the repository and the path in it."""
+    scheme, _, rest = address.partition("://")
+    # The slash of an absolute path, `dvc:///srv/loans//data`, is no mark.
+    root = "/" if rest.startswith("/") else ""
+    place, mark, path = rest.removeprefix("/").partition("//")
+    if not mark or not path:
+        raise InputError(
+            "this names no path in a repository",
+            where=shown,
+            remedy="Write dvc://REPOSITORY//PATH or dvc+https://HOST/REPOSITORY.git//PATH.",
+        )
+    transport = scheme.partition("+")[2]
+    return (f"{transport}://{root}{place}" if transport else f"{root}{place}"), path
+
+
+def _system(repository: str, revision: str) -> Any:
+    from dvc.api import DVCFileSystem
+
+    # Not one that was opened before: it knows the revisions of then.
+    return DVCFileSystem(repository, rev=revision, skip_instance_cache=True)
+
+
+@contextlib.contextmanager
+def _files(system: Any, path: str, **where: Any) -> Iterator[Any]:
+    try:
+        with fetched(system, path, **where) as files:
+            yield files
+    except InputError as error:
+        if "No storage files" not in str(error.__cause__):
+            raise
+        raise InputError(
+            "the repository names the file, and neither its cache nor a remote has it any more",
+            where=error.where,
+            remedy="A garbage collection (dvc gc) may have taken it: push it again from a machine "
+            "that has it, or name another version.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _errors(where: str) -> Iterator[None]:
+    """Turn what DVC raises into our errors."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.scm import CloneError, RevError, SCMError
+
+    try:
+        with store_errors(where):
+            yield
+    except PenstockError as error:
+        cause = error.__cause__
+        said = redact(" ".join(_reasons(cause)))[:300]
+        if isinstance(cause, RevError):
+            raise InputError(
+                f"the repository has no such revision: {said}",
+                where=f"source.version, {where}",
+                remedy="It may have been moved or removed: name a branch, tag or commit of it.",
+            ) from error
+        if isinstance(cause, CloneError):
+            raise ServiceError(
+                f"the repository cannot be cloned: {said}",
+                where=where,
+                remedy="Check the address, the network and the credentials of Git.",
+            ) from error
+        if isinstance(cause, NotDvcRepoError | SCMError):
+            raise InputError(
+                f"this is no repository of Git and DVC: {said}",
+                where=where,
+                remedy="Name the folder or the address of the repository before //.",
+            ) from error
+        if isinstance(cause, DvcException):
+            raise InputError(f"DVC refuses: {said}", where=where) from error
+        raise
+
+
+def _reasons(error: BaseException | None) -> Iterator[str]:
+    """Yield what an error says, and what it was raised from."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__

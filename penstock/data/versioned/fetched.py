@@ -1,0 +1,46 @@
+"""Copies the files of a version into a folder that lives as long as they are read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock.data.sources.files import checked, copied, folder_beside, listed, store_errors
+from penstock.data.sources.reader import SourceFile
+from penstock.data.spec import SourceSpec
+from penstock.errors import InputError
+
+
+@contextlib.contextmanager
+def fetched(
+    system: Any, root: str, *, source: SourceSpec, where: str, beside: Path
+) -> Iterator[list[SourceFile]]:
+    """Yield copies of the files that a path, folder or glob names in a file system at one version.
+
+    Args:
+        system: The file system, as fsspec has it.
+        root: The path in it.
+        source: How they are read.
+        where: The address, for people.
+        beside: The copies are in a folder beside it.
+
+    Raises:
+        InputError: If nothing is there, or a file is gone.
+        ServiceError: If what holds them does not answer or refuses.
+    """
+    with folder_beside(beside) as folder:
+        with store_errors(where):
+            remote = listed(system, root)
+        if not remote:
+            raise InputError(
+                "there is no such file at this version, and no data file below it",
+                where=where,
+                remedy="Correct the path, or name another version.",
+            )
+        found = [
+            (address, Path(address).name, where if len(remote) == 1 else f"{where}: {address}")
+            for address in remote
+        ]
+        yield checked(copied(system, found, source=source, folder=folder), source)

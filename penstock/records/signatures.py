@@ -1,0 +1,15 @@
+"""Where a registered model's folder keeps the signatures on it."""
+
+from __future__ import annotations
+
+FOLDER = "signatures"
+"""Folder inside a registered model's folder that holds them."""
+
+MODEL = f"{FOLDER}/model.sig"
+"""A signature on every other file, as OpenSSF model-signing writes it."""
+
+DECISION = f"{FOLDER}/decision.sig"
+"""The decision about these files: a signed in-toto statement."""
+
+FILES = frozenset({MODEL, DECISION})
+"""What no digest of the model covers, these two files and no other: they are about the digests."""

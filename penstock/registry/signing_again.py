@@ -1,0 +1,82 @@
+"""A registered version signed later, or again with another key: as when keys rotate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from penstock import tracking
+from penstock.errors import InputError, IntegrityError
+from penstock.records import signatures
+from penstock.records.decision import Decision
+from penstock.records.evidence import FOLDER, folder_of
+from penstock.registry import audit, signing, versions
+from penstock.registry.audit import Actor
+from penstock.registry.evidence import fetch_pack
+from penstock.registry.verify import verify
+from penstock.registry.versions import Version, answers
+
+SIGNED = "signed"
+"""Event of the audit log."""
+
+
+def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, str]:
+    """Sign a version's files, its decision and its evidence with the configured key.
+
+    Everything that is known of the version is checked first, as by `penstock verify`; only older
+    signatures, which are replaced, are not.
+
+    Args:
+        uri: `models:/name/3` or `models:/name@alias`.
+        actor: Who signs, and why: for the audit log.
+        tracking_uri: The MLflow store.
+
+    Returns:
+        The version, and the id of the key.
+
+    Raises:
+        InputError: If no key is configured, it cannot be used, or there is no such version.
+        IntegrityError: If something of the version does not hold; nothing is signed then.
+        ServiceError: If the registry does not answer.
+    """
+    version, checks = verify(uri, tracking_uri=tracking_uri)
+    bad = [f"{check.name} ({check.verdict})" for check in checks if not check.good]
+    if bad:
+        raise IntegrityError(
+            f"it is not signed, because {len(bad)} checks do not hold: {', '.join(bad[:3])}",
+            where=version.uri,
+            remedy=f"penstock verify {version.uri} lists every check.",
+        )
+    store = tracking.client(tracking_uri)
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
+        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
+        assert pack is not None  # `verify` has looked into it.
+        decision = Decision.read(pack / "decision.json")
+        key = signing.sign_model(folder, decision=decision, name=version.name)
+        if not key:
+            raise InputError(
+                "no key to sign with is named",
+                where=signing.SIGNING_KEY,
+                remedy="Set it to the path of a private key in PEM.",
+            )
+        evidence = Path(place) / f"{Path(folder_of(decision.digest())).name}.sig"
+        signing.sign(pack, output=evidence)
+        with answers(tracking_uri):
+            source = store.get_model_version(version.name, str(version.version)).source
+            model_id = source.removeprefix("models:/")
+            store.log_model_artifacts(
+                model_id, str(folder / signatures.FOLDER), artifact_path=signatures.FOLDER
+            )
+            store.log_artifact(version.run, str(evidence), FOLDER)
+            store.set_model_version_tag(version.name, str(version.version), versions.SIGNED_BY, key)
+            audit.record(
+                store,
+                version.name,
+                event=SIGNED,
+                uri=version.uri,
+                actor=actor,
+                facts={"key": key},
+            )
+    return version, key

@@ -1,0 +1,1 @@
+"""Files for a project's repository: workflows of a CI system, an entry in Backstage."""

@@ -1,0 +1,1 @@
+penstock compile @PROJECT@ -o release.yaml

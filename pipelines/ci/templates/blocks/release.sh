@@ -1,0 +1,3 @@
+penstock submit @PROJECT@ --wait --once --run-name "$RUN_NAME" --timeout 5h \
+  --namespace "$KUBEFLOW_NAMESPACE" --parameter tracking_uri="$MLFLOW_TRACKING_URI" \
+  --summary evidence/summary.json

@@ -1,0 +1,1 @@
+[ -f gate.md ] || echo 'The sample run ended before the gate: its log says why.' > gate.md

@@ -1,0 +1,2 @@
+penstock schedule sync @PROJECT@ \
+  --namespace "$KUBEFLOW_NAMESPACE" --parameter tracking_uri="$MLFLOW_TRACKING_URI"

@@ -1,0 +1,1 @@
+penstock schedule sync @PROJECT@ --check
