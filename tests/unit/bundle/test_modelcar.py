@@ -6,14 +6,17 @@ import hashlib
 import json
 import stat
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_store import fresh_store
+from mlflow import MlflowClient
 
 from penstock.model import digest_of, export_digest_of
 from penstock.pipelines import cli
+from penstock.records.model import FILE_NAME, Model
+from penstock.registry import versions
 
 
 class Layout:
@@ -36,13 +39,51 @@ class Layout:
         return found
 
 
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """The folder of a registered version: of what is in the files an image knows nothing."""
+    folder = tmp_path / "version"
+    (folder / "serving").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    (folder / "MLmodel").chmod(0o600)
+    (folder / "serving" / "model.onnx").write_bytes(bytes(range(256)) * 99)
+    (folder / "serving" / f"{'a long name ' * 9}.json").write_text("{}")
+    Model(
+        name="linear",
+        task="regression",
+        target="y",
+        columns=(),
+        metric="rmse",
+        score=1.0,
+        parameters={},
+        dataset="",
+        seed=0,
+        libraries={},
+        trusted_types=(),
+    ).write(folder / FILE_NAME)
+    return folder
+
+
+@pytest.fixture
+def store(version: Path, tmp_path: Path) -> str:
+    address = fresh_store(tmp_path)
+    client = MlflowClient(tracking_uri=address, registry_uri=address)
+    client.create_registered_model("adult")
+    tags = {
+        versions.MODEL_DIGEST: digest_of(version),
+        versions.EXPORT_DIGEST: export_digest_of(version),
+    }
+    client.create_model_version("adult", str(version), tags=tags)
+    client.set_registered_model_alias("adult", "champion", "1")
+    return address
+
+
 def test_it_holds_what_was_registered_and_is_the_same_each_time(
-    registered: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    version: Path, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    version = registered("binary")
     for name in ("image", "again"):
         command = ["bundle", "models:/adult@champion", "--form", "modelcar"]
-        command += ["--out", str(tmp_path / name), "--tracking-uri", version.store]
+        command += ["--out", str(tmp_path / name), "--tracking-uri", store]
         assert cli.main(command) == 0
     assert "skopeo copy --all --preserve-digests oci:" in capsys.readouterr().out
     layout = Layout(tmp_path / "image")
@@ -83,4 +124,4 @@ def test_it_holds_what_was_registered_and_is_the_same_each_time(
         assert not member.isdir() or member.mode & stat.S_IXOTH
     digest = manifest["annotations"]["io.penstock.model-digest"]
     assert digest_of(tmp_path / "root/models") == digest
-    assert export_digest_of(tmp_path / "root/models") == export_digest_of(version.folder)
+    assert export_digest_of(tmp_path / "root/models") == export_digest_of(version)
