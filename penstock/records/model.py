@@ -39,6 +39,11 @@ class TrainingSample(Value):
     by_class: bool = Field(
         description="Whether each class has the share of the sample it has there"
     )
+    more_often: dict[str, float] = Field(
+        default={},
+        description="Classes that are more frequent in the sample than there, as too few rows of "
+        "them would have been drawn, and how many times",
+    )
 
     @property
     def short(self) -> str:
@@ -51,7 +56,18 @@ class TrainingSample(Value):
         how = "with the same share of each class" if self.by_class else "drawn at random"
         return (
             f"Learned from a sample of {self.rows:,} of the {self.of:,} rows of the training part, "
-            f"{how} (training.max_rows)."
+            f"{how} (training.max_rows).{self._rare}"
+        )
+
+    @property
+    def _rare(self) -> str:
+        if not self.more_often:
+            return ""
+        times = (f"{label} ({many:.3g} times)" for label, many in self.more_often.items())
+        return (
+            f" Of rare classes more rows were drawn than their share: {', '.join(times)}. Their "
+            "probabilities, the scores of the folds and the threshold are those of the sample; the "
+            "holdout has the shares of the table."
         )
 
 

@@ -60,6 +60,7 @@ class Problem:
         chosen: Places of the rows in the part, ascending, where they are a sample; None: all.
         judged_rows: Rows of each class in the whole part, of a sample too, copies counted once;
             empty for a regression.
+        more_often: Classes that are more frequent in the sample; see `TrainingSample`.
     """
 
     task: Task
@@ -80,6 +81,7 @@ class Problem:
     monotonic: Mapping[int, int] = field(default_factory=dict)
     chosen: np.ndarray | None = None
     judged_rows: tuple[int, ...] = ()
+    more_often: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sample(self) -> TrainingSample | None:
@@ -87,7 +89,10 @@ class Problem:
         if self.chosen is None:
             return None
         return TrainingSample(
-            rows=len(self.chosen), of=self.dataset.rows, by_class=self.task != "regression"
+            rows=len(self.chosen),
+            of=self.dataset.rows,
+            by_class=self.task != "regression",
+            more_often=dict(self.more_often),
         )
 
     @property
@@ -187,8 +192,10 @@ def read_problem(
             altered since; if the split is of another dataset or for another target; or if the rows
             are not the ones that the part's record names.
     """
+    import numpy as np
+
     from penstock.data.split.known_rows import read_known_rows
-    from penstock.training.sampling import sampled
+    from penstock.training.sampling import more_often, sampled
 
     dataset = read_dataset(train)
     resolved = _task(dataset, target=target, task=task, split=split)
@@ -209,16 +216,17 @@ def read_problem(
     )
     rows = read_known_rows(train, dataset, target=target, regression=regression, split=split)
     judged_rows = () if regression else _judged_rows(y, rows.copies)
-    chosen = None
+    chosen, oftener = None, dict[str, float]()
     if max_rows is not None and len(y) > max_rows:
         chosen = sampled(y, rows=max_rows, by_class=not regression, seed=seed)
+        oftener = {} if regression else more_often(y, chosen)
         y = y[chosen]
         rows = rows.of(chosen)
     classes: tuple[Label, ...] = ()
     scored: Label | None = None
     truth = y
     if not regression:
-        classes = tuple(label.item() for label in _unique(y))
+        classes = tuple(label.item() for label in np.unique(y))
         if resolved == "binary":
             scored = resolve_positive(dataset, target=target, positive=positive)
         truth = codes(y, classes=classes, positive=scored)
@@ -239,6 +247,7 @@ def read_problem(
         rows=rows,
         chosen=chosen,
         judged_rows=judged_rows,
+        more_often=oftener,
         weights=read_weights(
             read_table(train, [weights if dataset.column(weights) else target]),
             weights,
@@ -286,12 +295,6 @@ def _task(dataset: Dataset, *, target: str, task: str, split: Split | None) -> T
             remedy="Leave it at auto, or split the data again for this task.",
         )
     return resolve_task(dataset, target=target, task=split.task)
-
-
-def _unique(values: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return np.unique(values)
 
 
 def _read_features(folder: Path, *, dataset: Dataset, target: str) -> tuple[Features, Any]:

@@ -7,6 +7,9 @@ import numpy as np
 LEAST = 100
 """Rows of a class that are taken whatever its share, or all that there are."""
 
+_SAID = 1.05
+"""How many times its share a class has in a sample before that is said: quotas are rounded."""
+
 
 def sampled(target: np.ndarray, *, rows: int, by_class: bool, seed: int) -> np.ndarray:
     """Return the places of a sample of rows, in ascending order.
@@ -34,3 +37,21 @@ def sampled(target: np.ndarray, *, rows: int, by_class: bool, seed: int) -> np.n
     starts = np.cumsum(counts) - counts
     rank = np.arange(len(target)) - np.repeat(starts, counts)
     return np.sort(order[rank < np.repeat(quotas, counts)])
+
+
+def more_often(target: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+    """Return the classes that are more frequent in a sample than in all rows, and how many times.
+
+    Args:
+        target: The class of every row, shape (n,).
+        chosen: Places of the sample's rows.
+
+    Example:
+        >>> more_often(np.repeat(["a", "b"], [999_000, 1_000]), np.arange(998_000, 999_100))
+        {'b': 90.9}
+    """
+    classes, codes = np.unique(target, return_inverse=True)
+    whole, drawn = (np.bincount(rows, minlength=len(classes)) for rows in (codes, codes[chosen]))
+    times = drawn / whole * (len(target) / len(chosen))
+    found = zip(classes.tolist(), times.tolist(), strict=True)
+    return {str(label): float(f"{many:.3g}") for label, many in found if many > _SAID}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.records.model import Task
@@ -11,25 +11,52 @@ from penstock.records.model import Task
 if TYPE_CHECKING:
     import numpy as np
 
+PIECE = 1 << 15
+"""Rows that a library gets at once: what it keeps of them is small, and no copy is made of all."""
+
 
 @dataclass(frozen=True)
 class Rows:
     """Rows to grow trees on, or to see on when to stop.
 
     Args:
-        x: Features, shape (n, width), NaN for missing.
-        y: Classes by their number, or the target, float64.
+        x: Features of these rows and maybe of others, shape (n, width), NaN for missing.
+        y: Classes by their number, or the target, float64, shape (n,).
         weights: One a row; None: all alike.
+        places: Which rows are meant, rising; None: all.
     """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray | None
+    places: np.ndarray | None = None
 
     def where(self, mask: np.ndarray) -> Rows:
-        """Return the rows that a mask names."""
-        weights = None if self.weights is None else self.weights[mask]
-        return Rows(self.x[mask], self.y[mask], weights)
+        """Return the rows that a mask names; their features are not copied."""
+        import numpy as np
+
+        return replace(self, places=np.flatnonzero(mask))
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The target of the rows that are meant."""
+        return self.y if self.places is None else self.y[self.places]
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """The weights of the rows that are meant."""
+        return (
+            self.weights
+            if self.weights is None or self.places is None
+            else self.weights[self.places]
+        )
+
+    def __len__(self) -> int:
+        return len(self.x) if self.places is None else len(self.places)
+
+    def piece(self, part: slice) -> np.ndarray:
+        """Return the features of a part of the rows that are meant."""
+        return self.x[part] if self.places is None else self.x[self.places[part]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 
 from penstock.model.boosted import concatenated
-from penstock.training.boosting.library import Rows, Settings
+from penstock.training.boosting.library import PIECE, Rows, Settings
 
 _QUIET = {"verbosity": -1}
 
@@ -62,18 +62,40 @@ def grow(
 ) -> LightgbmTrees:
     """See `learner.Library`."""
     parameters = _parameters(rows, settings)
-    table = lightgbm.Dataset(rows.x, rows.y, weight=rows.weights, params=parameters)
+    table = _table(rows, parameters)
     stop = lightgbm.early_stopping(patience, verbose=False)
     booster = lightgbm.train(
         parameters,
         table,
         num_boost_round=rounds,
-        valid_sets=None
-        if until is None
-        else [table.create_valid(until.x, until.y, weight=until.weights)],
+        valid_sets=None if until is None else [_table(until, parameters, like=table)],
         callbacks=None if until is None else [stop],
     )
     return LightgbmTrees(booster)
+
+
+def _table(rows: Rows, parameters: Mapping[str, Any], *, like: Any = None) -> Any:
+    """Return rows as LightGBM keeps them, cut into the bins of others."""
+    return lightgbm.Dataset(
+        _Pieces(rows), rows.targets, weight=rows.counts, params=dict(parameters), reference=like
+    )
+
+
+class _Pieces(lightgbm.Sequence):  # type: ignore[misc]
+    """Hands rows over piece after piece."""
+
+    batch_size = PIECE
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        if isinstance(place, slice):
+            return self._rows.piece(place)
+        return np.asarray(self._rows.piece(slice(place, place + 1))[0])
 
 
 def _parameters(rows: Rows, settings: Settings) -> dict[str, Any]:

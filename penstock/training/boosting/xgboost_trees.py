@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 
 from penstock.model.boosted import concatenated
-from penstock.training.boosting.library import Rows, Settings
+from penstock.training.boosting.library import PIECE, Rows, Settings
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,52 @@ def grow(
 ) -> XgboostTrees:
     """See `learner.Library`."""
     parameters, offset = _parameters(rows, settings)
+    table = _table(rows, parameters)
     booster = xgboost.train(
         parameters,
-        _matrix(rows),
+        table,
         num_boost_round=rounds,
-        evals=[] if until is None else [(_matrix(until), "until")],
+        evals=[] if until is None else [(_table(until, parameters, like=table), "until")],
         early_stopping_rounds=None if until is None else patience,
         verbose_eval=False,
     )
     return XgboostTrees(booster, offset)
 
 
-def _matrix(rows: Rows) -> Any:
-    return xgboost.DMatrix(rows.x, label=rows.y, weight=rows.weights, nthread=1)
+def _table(rows: Rows, parameters: Mapping[str, Any], *, like: Any = None) -> Any:
+    """Return rows as XGBoost keeps them, cut into the bins of others: the trees are the same."""
+    bins = int(parameters.get("max_bin", 256))
+    return xgboost.QuantileDMatrix(_Pieces(rows), max_bin=bins, nthread=1, ref=like)
+
+
+class _Pieces(xgboost.DataIter):  # type: ignore[misc]
+    """Hands rows over piece after piece, from the first whenever it is asked to begin again."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self._at = rows, 0
+        self._targets, self._weights = rows.targets, rows.counts
+        super().__init__()
+
+    def next(self, input_data: Any) -> bool:
+        """Hand over the next piece; return whether there was one."""
+        part = slice(self._at, self._at + PIECE)
+        self._at += PIECE
+        if part.start >= len(self._rows):
+            return False
+        weights = {} if self._weights is None else {"weight": self._weights[part]}
+        input_data(data=self._rows.piece(part), label=self._targets[part], **weights)
+        return True
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._at = 0
 
 
 def _parameters(rows: Rows, settings: Settings) -> tuple[dict[str, Any], np.ndarray]:
     """Return the parameters, and the offset that `base_score` amounts to before the link."""
     objective: dict[str, Any]
     if settings.task == "regression":
-        mean = np.float32(np.average(rows.y, weights=rows.weights))
+        mean = np.float32(np.average(rows.targets, weights=rows.counts))
         objective = {"objective": "reg:squarederror", "base_score": float(mean)}
         offset = np.array([mean])
     elif settings.classes > 2:

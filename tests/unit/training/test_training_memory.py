@@ -188,6 +188,23 @@ def test_a_training_on_a_sample_says_so_everywhere(bench: Any, make_table: Table
     assert "Columns that are no feature of the model: kind, amount." in card.markdown
 
 
+def test_a_class_that_is_more_frequent_in_the_sample_is_named(
+    bench: Any, make_table: Tables
+) -> None:
+    table = make_table(2000)
+    table["y"] = ["rare" if at % 20 == 0 else "common" for at in range(2000)]
+    bench.prepare(table, columns={"kind": "drop", "amount": "drop"})
+    record = bench.train(trials=1, candidates=("linear",), positive="rare", max_rows=1000)
+    assert record.sample is not None
+    # 50 of 1,000 rows would be rare: fewer than 100, so all 100 are taken.
+    assert record.class_rows == (950, 100)
+    assert record.sample.more_often == {"rare": 1.9}
+    said = "Of rare classes more rows were drawn than their share: rare (1.9 times)."
+    assert said in (bench.folder / "model.html").read_text()
+    training = Dataset.read(bench.folder / "model" / "dataset.json")
+    assert said in model_card(record, digest="d", name="shop", training=training).markdown
+
+
 def test_a_sample_changes_neither_the_metric_nor_what_the_mean_is_of(
     bench: Any, make_table: Tables
 ) -> None:
