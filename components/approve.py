@@ -26,7 +26,8 @@ def approve(
         policy: Fields of the project file's `gate` section; `approval` says who must approve.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run.
-        notify: Fields of the section `notify`: who is notified that it waits.
+        notify: Fields of the section `notify`: who is notified that it waits; `hub` gets the
+            version.
         outcome: Approval outcome record (JSON): whether, why, and every approval and rejection.
 
     Fails when:
@@ -35,12 +36,14 @@ def approve(
     from pathlib import Path
 
     from penstock.gate.policy import Policy
+    from penstock.hub.process import tell_hub_apart
     from penstock.records.release import Registration
     from penstock.registry.approval_wait import wait
     from penstock.rollout.notices import teller
     from penstock.rollout.run_ended import noting_error
 
     registered = Registration.read(Path(registration.path))
+    tell_hub_apart(registered.name, notify=notify, tracking_uri=tracking_uri)
     with noting_error("approve", registered, run=pipeline_run, tracking_uri=tracking_uri):
         found = wait(
             registered,

@@ -37,7 +37,8 @@ def deploy(
             takes what is kept with the version. The approvals that it requires must be given.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run: the same run continues, another starts again.
-        notify: Fields of the section `notify`: who is notified that a step with `hold: true` waits.
+        notify: Fields of the section `notify`: who is notified that a step with `hold: true` waits;
+            `hub` gets the outcome.
         deployment: Deployment record (JSON): version, address, the version it took over from.
             Absent unless the version was promoted.
         rollout: Rollout record (JSON): every transition with its evidence.
@@ -51,6 +52,7 @@ def deploy(
     """
     from pathlib import Path
 
+    from penstock.hub.process import tell_hub_apart
     from penstock.records.decision import Decision
     from penstock.records.release import Registration
     from penstock.records.rollout import Order
@@ -88,4 +90,5 @@ def deploy(
             ),
         )
     note_release(result, decided, run=pipeline_run, tracking_uri=tracking_uri)
+    tell_hub_apart(registered.name, notify=notify, tracking_uri=tracking_uri)
     return result.outcome == "promoted"

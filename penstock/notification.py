@@ -57,6 +57,15 @@ class EmailSpec(Spec):
         return self
 
 
+class HubSpec(Spec):
+    """Kubeflow Hub, the model registry, which gets every version where `address` is given."""
+
+    address: str = Field(
+        default="", description="Of its REST service, like http://model-registry-service:8080"
+    )
+    token: str = Field(default="", description="Bearer token of who writes there, by reference")
+
+
 class NotifySpec(Spec):
     """Who is notified: what waits for people, how a run ended, what the monitor found."""
 
@@ -80,6 +89,7 @@ class NotifySpec(Spec):
         "end on Kubeflow then has a link to the run",
     )
     email: EmailSpec = EmailSpec()
+    hub: HubSpec = HubSpec()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from penstock.pipelines.data_command import add_data_command
 from penstock.pipelines.example_command import add_example_command
 from penstock.pipelines.experiment_command import add_experiment_commands
 from penstock.pipelines.gate_command import add_gate_command
+from penstock.pipelines.hub_command import add_hub_command
 from penstock.pipelines.init_command import add_init_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import (
@@ -131,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     add_trigger_command(commands)
     add_experiment_commands(commands)
     add_recall_command(commands)
+    add_hub_command(commands)
     add_captures_commands(commands)
     add_review_commands(commands)
     add_score_commands(commands)

@@ -13,7 +13,7 @@ from penstock.records.run_end import IN_WORDS
 
 
 def notify_of(result: RunResult, *, found: Located, summary: Path | None = None) -> None:
-    """Notify people of how a run ended, and print what could not be delivered.
+    """Notify people, and Kubeflow Hub, of how a run ended; print what could not be delivered.
 
     The run's own step leaves it to this process, which knows the cause.
 
@@ -23,15 +23,27 @@ def notify_of(result: RunResult, *, found: Located, summary: Path | None = None)
         summary: A file that the ending was written into: whoever asked for it, as a trigger does,
             notifies people, and nobody is notified here.
     """
-    if summary is not None:
-        return
-    problems = deliver(
-        _message(result, service=found.project.name),
-        to=found.project.notify,
-        folder=found.folder,
-    )
+    problems = _tell_hub(found)
+    if summary is None:
+        problems += deliver(
+            _message(result, service=found.project.name),
+            to=found.project.notify,
+            folder=found.folder,
+        )
     for problem in problems:
         print(f"  Note: {problem}")
+
+
+def _tell_hub(found: Located) -> list[str]:
+    """Return why the Hub was not told: of the steps that try it too, only the log says so."""
+    project = found.project
+    if not project.notify.hub.address:
+        return []
+    from penstock.hub.sync import tell_hub
+
+    notify = project.notify.model_dump(mode="json")
+    problem = tell_hub(project.name, notify=notify, tracking_uri=found.tracking_uri)
+    return [problem] if problem else []
 
 
 def _message(result: RunResult, *, service: str) -> Message:

@@ -129,10 +129,11 @@ def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
     add(
         "--form",
-        choices=("scorer", "triton", "booster"),
+        choices=("scorer", "triton", "booster", "modelcar"),
         default="scorer",
-        help="a scorer that needs onnxruntime and numpy alone; a model repository for Triton; or "
-        "the file of XGBoost or LightGBM, which takes features (scorer)",
+        help="a scorer that needs onnxruntime and numpy alone; a model repository for Triton; "
+        "the file of XGBoost or LightGBM, which takes features; or an OCI image of the version's "
+        "files for KServe (scorer)",
     )
     add(
         "--unapproved",
@@ -155,7 +156,10 @@ def _bundle(options: argparse.Namespace) -> int:
         unapproved=options.unapproved,
         form=options.form,
     )
-    told = {"scorer": f" Try it: python {options.out}/scorer.py < rows.jsonl"}
+    told = {
+        "scorer": f" Try it: python {options.out}/scorer.py < rows.jsonl",
+        "modelcar": f" Push it: skopeo copy --all --preserve-digests oci:{options.out} docker://REGISTRY/NAME:TAG",
+    }
     print(f"{uri} is in {options.out}.{told.get(options.form, '')}")
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from penstock.bundle import booster, triton
+from penstock.bundle import booster, modelcar, triton
 from penstock.bundle.rules import rules_for
 from penstock.common import files
 from penstock.errors import InputError
@@ -22,7 +22,7 @@ from penstock.registry import versions
 from penstock.registry.versions import Version
 from penstock.scoring.version import resolve
 
-Form = Literal["scorer", "triton", "booster"]
+Form = Literal["scorer", "triton", "booster", "modelcar"]
 SCORER, RULES = "scorer.py", "rules.json"
 
 
@@ -57,7 +57,8 @@ def bundle(
         tracking_uri: The MLflow store; empty takes MLFLOW_TRACKING_URI.
         unapproved: Take a version that was named by its number although it was not approved.
         form: scorer: ONNX, rules for reading values, a scorer. triton: a model repository.
-            booster: the file of XGBoost or LightGBM, which takes features.
+            booster: the file of XGBoost or LightGBM, which takes features. modelcar: an OCI image
+            of the version's files.
 
     Returns:
         The version's address by its number.
@@ -104,10 +105,24 @@ def _write_booster(fetched: Fetched, made: Path) -> None:
     files.write_text(made / booster.FEATURES, _readable(known))
 
 
+def _write_modelcar(fetched: Fetched, made: Path) -> None:
+    version = fetched.version
+    said = {
+        "org.opencontainers.image.title": version.name,
+        "org.opencontainers.image.version": str(version.version),
+        "io.penstock.model": version.uri,
+        "io.penstock.model-digest": version.model,
+        "io.penstock.decision-digest": version.tags.get(versions.DECISION_DIGEST, ""),
+    }
+    annotations = {key: value for key, value in said.items() if value}
+    modelcar.write(fetched.folder, made, tag=str(version.version), annotations=annotations)
+
+
 _WRITERS: dict[Form, Callable[[Fetched, Path], None]] = {
     "scorer": _write_scorer,
     "triton": _write_triton,
     "booster": _write_booster,
+    "modelcar": _write_modelcar,
 }
 
 

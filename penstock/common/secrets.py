@@ -36,6 +36,8 @@ READ_IN = (
     "notify.cloudevents",
     "notify.email.user",
     "notify.email.password",
+    "notify.hub.address",
+    "notify.hub.token",
     "trigger.token",
     "deployment.kserve.prometheus.url",
     "deployment.kserve.access.token",
@@ -45,7 +47,12 @@ READ_IN = (
 NO_RELEASE = ("trigger.token", "scoring.source.uri", "scoring.source.query", "scoring.destination")
 """Those of them that no step of a run or of the monitor reads: a trigger does, or a scoring."""
 
-_NAMED = ("notify.email.password", "trigger.token", "deployment.kserve.access.token")
+_NAMED = (
+    "notify.email.password",
+    "notify.hub.token",
+    "trigger.token",
+    "deployment.kserve.access.token",
+)
 """Fields that hold a secret and nothing else."""
 
 WEBHOOKS = ("notify.webhook",)

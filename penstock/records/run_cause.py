@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from penstock.errors import InputError
 from penstock.records.approval import ApprovalOutcome
@@ -15,7 +15,8 @@ from penstock.records.rollout import Rollout
 from penstock.records.run_end import Outcome
 
 
-class Cause(NamedTuple):
+@dataclass(frozen=True)
+class Cause:
     """What a record says of how a run ended.
 
     Attributes:

@@ -48,6 +48,7 @@ NOT_RUN = {
     r"^penstock (score|bundle) ": "needs a registered version; tests/unit/scoring, bundle",
     r"^penstock compile --score": "needs a section; tests/unit/scoring/test_scoring_pipeline.py",
     r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
+    r"^penstock hub ": "needs a Hub; tests/unit/hub/test_hub.py",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
     r"^penstock review ": "needs captured rows; tests/unit/captures/test_captures_review.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",

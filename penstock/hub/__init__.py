@@ -1,0 +1,1 @@
+"""Kubeflow Hub, the model registry: what MLflow has of a model is written there too."""
