@@ -11,6 +11,11 @@ REVISION          = $(shell git describe --always --dirty --abbrev=40 --exclude=
 REFERENCES       := $(IMAGES:%=penstock/%:$(VERSION))
 BUILD             = build --file images/Dockerfile --build-arg BASE=$(BASE) \
                     --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(BUILD_FLAGS)
+# Digest of what an image installs, as images/install reads it: of its lock, or of its locks one after the other.
+locked            = --build-arg LOCK=sha256:$(shell cat $(patsubst %,images/locks/%.txt,$(subst -, ,$(1))) \
+                    | { sha256sum 2>/dev/null || shasum -a 256; } | sed 's/ .*//')
+# Without the values of build arguments: an address of an index may hold a password.
+PROVENANCE       := --provenance=mode=min
 
 .PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan test-images lock-images
 
@@ -40,15 +45,14 @@ need-scanner:
 images: $(IMAGES:%=image-%) ## Build the container images; BASE=image@sha256:... names their base
 
 image-%: need-engine
-	$(DOCKER) $(BUILD) --target $* --tag penstock/$*:$(VERSION) .
+	$(DOCKER) $(BUILD) $(call locked,$*) --target $* --tag penstock/$*:$(VERSION) .
 
 push: need-registry setup images ## Push them to REGISTRY=..., and name their digests in images/digests.json
 	$(BIN)/python scripts/image_push.py "$(REGISTRY)" --docker $(DOCKER)
 
 push-all-platforms: need-registry need-buildx ## Build for PLATFORMS by buildx and push to REGISTRY=..., tagged with the version
-	for image in $(IMAGES); do \
-	  $(DOCKER) buildx $(BUILD) --platform $(PLATFORMS) --target $$image --push --tag $(REGISTRY)/$$image:$(VERSION) . || exit 1; \
-	done
+	$(foreach image,$(IMAGES),$(DOCKER) buildx $(BUILD) $(call locked,$(image)) $(PROVENANCE) --platform $(PLATFORMS) \
+	  --target $(image) --push --tag $(REGISTRY)/$(image):$(VERSION) . &&) true
 
 kind-load: need-kind images ## Load them into the kind cluster KIND_CLUSTER
 	kind load docker-image $(REFERENCES) --name $(KIND_CLUSTER)

@@ -39,6 +39,7 @@ from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, US
 from penstock.pipelines.passport_command import add_passport_command
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.reproduce_command import add_reproduce_command
 from penstock.pipelines.schedule_commands import add_schedule_commands
 from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
@@ -137,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     add_passport_command(commands)
     add_sign_command(commands)
     add_data_command(commands)
+    add_reproduce_command(commands)
     return parser
 
 

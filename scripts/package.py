@@ -205,6 +205,7 @@ def _whole(place: Path, *, extra: str) -> None:
     environment.python(FACE, where=place)
     environment.penstock("init", "my.csv", "--target", "y", where=place)
     environment.penstock("compile", where=place)
+    environment.penstock("init", "--ci", "github", "--backstage", "me", where=place)
     environment.penstock("example", "example", "--rows", "6000", where=place)
     project = place / "example" / "project.yaml"
     quick = yaml.safe_load(project.read_text(encoding="utf-8")) | QUICK

@@ -158,10 +158,7 @@ def _rewrite(
     try:
         if not each.shipped:
             return _erase_here(place, each, part, find, look=look)
-        folder, stem = part.file[0], part.file[1].split(".")[0]
-        if not look:
-            return erase_shipped(place, folder, stem, find)
-        return list(find(read_shipped(place, folder, stem) or b"").values())
+        return _erase_there(place, part, find, look=look)
     except FileNotFoundError:
         # Removed meanwhile, for space: nothing of it is left.
         return []
@@ -181,6 +178,25 @@ def _matching(data: bytes, chosen: Chosen) -> dict[Span, Row]:
         if parsed is not None and chosen(parsed):
             found[span] = parsed.get("request_id", ""), parsed.get("row", 0)
     return found
+
+
+def _erase_there(
+    place: LocalPlace | RemotePlace,
+    part: Part,
+    find: Callable[[bytes], dict[Span, Row]],
+    *,
+    look: bool,
+) -> list[Row]:
+    """Erase lines of a shipped segment; one with nothing to erase costs a read of its file."""
+    with contextlib.suppress(FileNotFoundError):
+        found = find(part.read())
+        if look or not found:
+            return list(found.values())
+    # What is gone has been replaced since its manifest was read, or removed.
+    folder, stem = part.file[0], part.file[1].split(".")[0]
+    if look:
+        return list(find(read_shipped(place, folder, stem) or b"").values())
+    return erase_shipped(place, folder, stem, find)
 
 
 def _erase_here(

@@ -185,6 +185,8 @@ class RemotePlace:
     def written(self, folder: str, name: str) -> float | None:
         """Return when a file was written, by the store's clock; None: it is gone."""
         with self._errors(), contextlib.suppress(FileNotFoundError):
+            # What others wrote or removed since the last listing counts too.
+            self.system.invalidate_cache(self._address(folder, "").rstrip("/"))
             written: datetime = self.system.modified(self._address(folder, name))
             return written.timestamp()
         return None

@@ -45,7 +45,9 @@ def remove_unclaimed(place: Place, *, now: datetime | None = None) -> Unclaimed:
     """
     moment = (now or datetime.now(UTC)).timestamp()
     removed = young = 0
-    for folder in place.folders():
+    for folder, names in place.folders().items():
+        if not any(_unclaimed(place, folder, names)):
+            continue
         # Listed again: what was shipped since has its manifest now.
         for name in _unclaimed(place, folder, place.names(folder)):
             written = place.written(folder, name)

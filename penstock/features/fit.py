@@ -95,7 +95,7 @@ def fit_features(
         outputs = _outputs(transformer, described)
     record = _write(
         transformer, choices, dataset=dataset, known=known, described=described, target=target,
-        outputs=outputs, own=own, to=output,
+        outputs=outputs, own=own, spec=spec, to=output,
     )  # fmt: skip
     files.write_text(report, render(record))
     dropped = len(choices) - len(used)
@@ -250,6 +250,7 @@ def _write(
     target: str,
     outputs: tuple[str, ...],
     own: Made | None,
+    spec: FeaturesSpec,
     to: Path,
 ) -> Features:
     from skops.io import dump
@@ -276,6 +277,7 @@ def _write(
             columns=columns,
             outputs=outputs,
             transformer=files.digest_of_file(folder / TRANSFORMER_NAME),
+            settings=spec.model_dump(mode="json", exclude_defaults=True, exclude={"engine"}),
             code=None if own is None else own.code,
         )
         if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from penstock.common import files
 from penstock.common.progress import say
@@ -111,6 +112,7 @@ def validate(
         passed=not _refused(findings),
         findings=findings,
         quarantine=separated.quarantine if separated else None,
+        settings=_settings(contract, expectations, options) if separated else None,
     )
     page = validation_page(validation, dataset=dataset, expectations=expectations)
     if suite is not None:
@@ -119,6 +121,18 @@ def validate(
     validation.write(results)
     say(validation.reason())
     return validation
+
+
+def _settings(
+    contract: Contract, expectations: Sequence[Expectation], options: ValidationSpec
+) -> dict[str, Any]:
+    return {
+        "contract": contract.model_dump(mode="json", exclude_defaults=True),
+        "expectations": [
+            one.model_dump(mode="json", exclude_defaults=True) for one in expectations
+        ],
+        "options": options.model_dump(mode="json", exclude_defaults=True),
+    }
 
 
 def _places(

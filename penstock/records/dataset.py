@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -245,6 +245,10 @@ class Split(Record):
         default="", description="The time or group column, where the method has one"
     )
     seed: int
+    settings: dict[str, Any] | None = Field(
+        default=None,
+        description="Section `split`, defaults left out; None in records of older releases",
+    )
     target: str = ""
     task: Literal["binary", "multiclass", "regression"] | None = Field(
         default=None, description="Task of the whole table's target"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,10 @@ class Features(Record):
     columns: tuple[FeatureColumn, ...]
     outputs: tuple[str, ...]
     transformer: str = Field(description="Digest of features.skops")
+    settings: dict[str, Any] | None = Field(
+        default=None,
+        description="Section `features`, defaults left out; None in records of older releases",
+    )
     code: OwnCode | None = Field(
         default=None,
         description="The project's own code that made the transformer, in the folder `code` beside "

@@ -99,6 +99,11 @@ class Validation(Record):
     quarantine: Quarantine | None = Field(
         default=None, description="Rows that were taken out of the data; none where none were"
     )
+    settings: dict[str, Any] | None = Field(
+        default=None,
+        description="What was checked, where rows were quarantined: `contract`, `expectations` and "
+        "`options`, defaults left out",
+    )
 
     def failures(self, severity: Severity) -> tuple[Finding, ...]:
         """Return the findings of one severity that did not pass, but for quarantined rows."""

@@ -375,3 +375,12 @@ class DeploymentSpec(Spec):
         default="",
         description="A fault to inject into the candidate's server, to see it rolled back",
     )
+
+    @model_validator(mode="after")
+    def _asks_where_it_serves(self) -> DeploymentSpec:
+        if self.router != "local" and self.trusted_keys and not self.kserve.trusted_keys:
+            raise ValueError(
+                "trusted_keys is a folder for the servers of this machine, and router "
+                f"{self.router} has none: name a ConfigMap with kserve.trusted_keys too"
+            )
+        return self

@@ -15,6 +15,7 @@ from penstock.metrics.business_value import DecisionValue
 from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
+from penstock.records.recipe import FILE_NAME as RECIPE
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import (
     constant_estimator,
@@ -32,6 +33,7 @@ from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
+from penstock.training.recipe import recipe_of
 from penstock.training.report import Outcome, remarks, render, search_notes
 from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
@@ -134,14 +136,7 @@ def train(
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
         training = _Training(
-            problem,
-            plan,
-            spec=spec,
-            tracker=tracker,
-            run_id=run_id,
-            each=each,
-            own=own,
-            code=code,
+            problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each, own=own, code=code
         )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         others = [c.name for c in problem.dataset.columns if c.name != target]
@@ -161,6 +156,8 @@ def train(
             rows=problem.rows,
             hashes=spec.carry_rows,
         )
+        recipe = recipe_of(spec, features=features, positive=positive, value=value)
+        recipe.write(model_beside / RECIPE)
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
     say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,13 +13,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import penstock
+from penstock.common.files import digest_of_file
 from penstock.components._image import Image, image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import docker
 
+LOCKS = Path(__file__).parents[2] / "images" / "locks"
 IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving")
 
 ABSENT = {
@@ -170,3 +171,4 @@ def test_it_says_what_it_is(engine: docker.DockerClient, name: Image) -> None:
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert environment["PENSTOCK_IMAGE"] == f"penstock/{name}:{penstock.__version__}"
     assert environment["PENSTOCK_COMMIT"] == labels["revision"]
+    assert labels["penstock.lock"] == digest_of_file(LOCKS / f"{name}.txt")

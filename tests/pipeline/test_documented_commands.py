@@ -50,7 +50,7 @@ NOT_RUN = {
     r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
-    r"^penstock data restore ": "needs a registered version; tests/unit/registry",
+    r"^penstock (data restore|reproduce) ": "needs a registered version; tests/unit/registry",
     r"--tracking-uri https://": "needs a server; the same without it is run",
     r"^penstock (example|init|run|status|audit|stop) example": "make run's folder; test_release.py",
     r"^penstock run --demo": "a rollback takes a minute; test_release.py",

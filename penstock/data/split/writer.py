@@ -197,6 +197,7 @@ def _record(
         method=method,
         column=spec.column if method in ("time", "group") else "",
         seed=spec.seed,
+        settings=spec.model_dump(mode="json", exclude_defaults=True),
         target=target,
         task=task,
         parent=parts[0].parent or "",

@@ -74,7 +74,7 @@ def test_a_version_is_signed_served_altered_and_refused(
     arguments = ["--model", str(folder), "--digest", version.model, "--export", version.export]
     (tmp_path / "server").mkdir()
     with temporary_server(
-        [*arguments, "--trust", str(trusted)], scratch=tmp_path / "server", timeout=60
+        [*arguments, "--trust", str(trusted)], scratch=tmp_path / "server", timeout=300
     ) as server:
         assert httpx.get(f"http://{LOOPBACK}:{server.port}/v2/health/ready").status_code == 200
         assert "version 0 of candidate is signed by key" in server.log.read_text()
@@ -93,7 +93,7 @@ def test_a_version_is_signed_served_altered_and_refused(
         with router.exclusive():
             router.open()
             with pytest.raises(ServiceError, match=r"of adult is not what key .*added: signatures"):
-                router.deploy(release, timeout=60)
+                router.deploy(release, timeout=300)
     finally:
         stop(home)
 

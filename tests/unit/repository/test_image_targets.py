@@ -6,6 +6,7 @@ builds and runs the images is tests/image.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import penstock
+from penstock.common.files import digest_of_file
 
 ROOT = Path(__file__).parents[3]
 NAMES = ("data", "train", "deploy", "serving", "monitor", "score", "mlflow")
@@ -58,7 +60,7 @@ class Tools:
 @pytest.fixture
 def tools(tmp_path: Path) -> Tools:
     """With a container engine and nothing else."""
-    for name in ("make", "sh", "sed", "git", "awk"):
+    for name in ("make", "sh", "sed", "git", "awk", "cat", "sha256sum"):
         found = shutil.which(name)
         assert found is not None
         (tmp_path / name).symlink_to(found)
@@ -77,6 +79,38 @@ def test_images_are_built_of_the_base_and_version_that_are_named(tools: Tools) -
     assert built(tools.calls()) == TAGS
     for call in tools.calls():
         assert f"--build-arg BASE=mine@sha256:0 --build-arg VERSION={penstock.__version__}" in call
+
+
+def test_each_image_is_labelled_with_its_commit_and_the_digest_of_its_lock(tools: Tools) -> None:
+    assert tools.make("images").returncode == 0
+    commit = tools.run("git", "rev-parse", "HEAD").stdout.strip()
+    for name, call in zip(NAMES, tools.calls(), strict=True):
+        lock = digest_of_file(ROOT / f"images/locks/{name}.txt")
+        assert f"--build-arg REVISION={commit}" in call
+        assert f"--build-arg LOCK={lock} --target {name} " in call
+    # What is installed from two locks is known by both.
+    assert tools.make("image-train-boosting").returncode == 0
+    both = [(ROOT / f"images/locks/{name}.txt").read_bytes() for name in ("train", "boosting")]
+    assert f"LOCK=sha256:{hashlib.sha256(b''.join(both)).hexdigest()} " in tools.calls()[-1]
+    stages = (ROOT / "images/Dockerfile").read_text().split("\nFROM ")
+    final = [stage for stage in stages if "image.title=" in stage]
+    assert len(final) == len(NAMES) + 1
+    for stage in final:
+        assert '      penstock.lock="${LOCK}"\n' in f"{stage}\n"
+
+
+def test_what_is_pushed_for_all_platforms_has_an_attestation_of_its_build(tools: Tools) -> None:
+    done = tools.make("push-all-platforms", "REGISTRY=here")
+    assert done.returncode == 0, done.stderr
+    pushed = [call for call in tools.calls() if " --push " in call]
+    assert [call.split()[-2] for call in pushed] == [
+        f"here/{name}:{penstock.__version__}" for name in NAMES
+    ]
+    # Not mode=max, which writes down the values of build arguments.
+    assert all("--provenance=mode=min" in call and "LOCK=sha256:" in call for call in pushed)
+    tools.add("docker", 'case "$*" in *here/deploy*) exit 7 ;; esac')
+    assert tools.make("push-all-platforms", "REGISTRY=here").returncode != 0
+    assert "here/deploy:" in tools.calls()[-1]
 
 
 def test_kind_is_given_every_image(tools: Tools) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kserve_world import Driver
 
 from penstock.captures.spec import ShippedCapturesSpec
+from penstock.cluster.client import CONFIG_MAPS
 from penstock.errors import InputError
 from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.admitted import NAME, admit
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
-from penstock.rollout.spec import KserveSpec
+from penstock.rollout.spec import DeploymentSpec, KserveSpec
 from penstock.serving import launch
 
 
@@ -62,6 +65,31 @@ def test_every_server_mounts_the_keys_and_is_told_of_them(destination: str) -> N
         assert len(predictor["volumes"]) == len(model["volumeMounts"]) == (2 if destination else 1)
 
 
+def test_two_releases_at_once_lose_no_digest(driver: Driver) -> None:
+    kube, other = driver.kube(), driver.kube()
+    admit(kube, [_arm(3)], namespace="penstock")
+    replace = kube.replace
+
+    def raced(path: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        kube.replace = replace  # type: ignore[method-assign]
+        admit(other, [_arm(4).model_copy(update={"model": "sha256:4"})], namespace="penstock")
+        return replace(path, manifest)
+
+    kube.replace = raced  # type: ignore[method-assign]
+    admit(kube, [_arm(5).model_copy(update={"model": "sha256:5"})], namespace="penstock")
+    written = kube.get(CONFIG_MAPS.path("penstock", NAME))
+    assert written is not None
+    assert written["data"] == {"0": "sha256:0", "4": "sha256:4", "5": "sha256:5"}
+
+
 def test_what_is_no_name_of_a_config_map_is_refused() -> None:
     with pytest.raises(InputError, match="trusted_keys"):
         KserveSpec.parse({"trusted_keys": "Our Keys"}, where="deployment.kserve")
+
+
+def test_keys_for_this_machine_alone_do_not_leave_a_cluster_without_any() -> None:
+    given = {"router": "kserve-gateway", "trusted_keys": "trusted"}
+    with pytest.raises(InputError, match=r"name a ConfigMap with kserve\.trusted_keys too"):
+        DeploymentSpec.parse(given, where="deployment")
+    both = DeploymentSpec.parse(given | {"kserve": {"trusted_keys": "k"}}, where="deployment")
+    assert both.kserve.trusted_keys == "k"
