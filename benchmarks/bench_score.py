@@ -79,7 +79,7 @@ training = table(20_000, 2)
 pq.write_table(training.slice(0, 500), home / "holdout.parquet")
 ingest(SourceSpec(uri=str(home / "holdout.parquet")), output=home / "holdout")
 columns = tuple(Column(name=n, type=k) for n, (k, _) in KINDS.items())
-choices = tuple(Choice(c, KINDS[c.name][1], "declared", "", missing=0, distinct=3) for c in columns)
+choices = tuple(Choice(c, KINDS[c.name][1], "declared", "") for c in columns)
 from penstock.data.table.frames import to_frame
 frame = to_frame(training, columns)
 transformer = build(choices, {"moment": ["month", "weekday", "hour"]}, FeaturesSpec())

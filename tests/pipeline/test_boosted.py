@@ -132,7 +132,7 @@ def test_the_loop_of_a_boosted_model(shell: Any, family: str) -> None:
         versions.fetch(version.uri, tracking_uri=store, destination=project.parent / str(number))
         assert load(project.parent / str(number)).record.name == family
         assert "FAIL" not in penstock("verify", version.uri)
-    frame = transactions.transactions(rows=60, seed=5, drift=0.0, drifted=False)
+    frame = transactions.transactions(rows=100, seed=5, drift=0.0, drifted=False)
     rows = json.loads(
         frame.drop(columns=transactions.TARGET).to_json(orient="records", date_format="iso")
     )
