@@ -37,8 +37,7 @@ def deploy(
             takes what is kept with the version. The approvals that it requires must be given.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run: the same run continues, another starts again.
-        notify: Fields of the section `notify`: who is notified that a step with `hold: true` waits;
-            `hub` gets the outcome.
+        notify: Fields of `notify`: who gets to know that a step waits; `hub` gets the outcome.
         deployment: Deployment record (JSON): version, address, the version it took over from.
             Absent unless the version was promoted.
         rollout: Rollout record (JSON): every transition with its evidence.
@@ -46,9 +45,8 @@ def deploy(
 
     Fails when:
         The decision does not approve this version, is not the one that was registered, or compared
-        with another champion than there is; a required approval is missing; its
-        files were changed, the port is in use, another controller drives the service, or the
-        service can neither be controlled nor repaired.
+        with another champion than there is; a required approval is missing; its files were changed,
+        the port is in use, another controller drives the service, or it cannot be repaired.
     """
     from pathlib import Path
 
