@@ -249,6 +249,12 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
         lambda door: (door.trusted / "ours.pub").write_text("-----BEGIN PUBLIC KEY-----"),
         r"trusted/ours\.pub: no public key that a signature can be checked with",
     ),
+    "two keys in a file": (
+        lambda door: (door.trusted / "old.withdrawn").write_bytes(
+            door.others_public.read_bytes() + door.public.read_bytes()
+        ),
+        r"old\.withdrawn: .*it holds more than one key; each has a file of its own",
+    ),
     "a private key": (
         lambda door: door.trust("ours.pub", door.private),
         r"ours\.pub: no public key that a signature can be checked with",
