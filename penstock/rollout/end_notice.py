@@ -113,9 +113,10 @@ def _end_of(run: _Run, ends: RunEnds) -> RunEnd:
         return _unknown(run, f"{doubt} The registry cannot be read: {problem}".strip())
     if fate is not None and fate.promoted:
         return _end("released", f"{_promoted(fate)} {_although(run, noted)}", fate)
-    if noted is not None and noted.outcome == "failed" and not run.succeeded:
+    # What an attempt at a step wrote that another one made good is not how it ended; what people
+    # were notified of was written here.
+    if noted is not None and noted.outcome == "failed" and (noted.delivered or not run.succeeded):
         return noted
-    # What an attempt at a step wrote that another one made good is not how it ended.
     if fate is not None and fate.rolled_back:
         return _end("rolled_back", f"{fate.rolled_back.rstrip('.')}.", fate)
     return _end("failed", f"{run.said} {_unreleased(run, fate)} {doubt}".strip(), fate)

@@ -197,6 +197,13 @@ def test_what_kubeflow_says_of_a_step_is_told(run: Run) -> None:
     assert "train: the container ran out of memory." in run.told()[1]
 
 
+def test_success_without_a_release_is_told_once(run: Run) -> None:
+    run.registers()
+    run.ends("COMPLETE")
+    run.ends("COMPLETE")
+    assert run.told()[0] == "failed"
+
+
 def test_success_that_no_step_has_written_down_is_no_release(run: Run) -> None:
     run.ends("SUCCEEDED")
     kind, text = run.told()
