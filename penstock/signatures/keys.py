@@ -77,7 +77,7 @@ class KeyRing:
             )
         if identity not in self.trusted:
             raise UntrustedError(
-                f"{signed} is signed by key {short(identity) or 'of no id'}, which is not trusted "
+                f"{signed} is signed by key {short(identity)}, which is not trusted "
                 f"here; trusted: {self}",
                 where=str(self.where),
                 remedy=f"If that key is yours, put its public half there as NAME{TRUSTED}; else "
@@ -118,7 +118,7 @@ def read_keys(folder: Path) -> KeyRing:
         ) from error
     found: dict[str, dict[str, PublicKey]] = {TRUSTED: {}, WITHDRAWN: {}}
     for path in paths:
-        if path.suffix not in found:
+        if path.suffix not in found or WITHDRAWN in path.stem:
             # A slip in a name must not make a withdrawn key a trusted one.
             raise UntrustedError(
                 f"{path.name} is neither NAME{TRUSTED} nor NAME{WITHDRAWN}",

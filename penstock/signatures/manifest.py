@@ -105,7 +105,8 @@ def _found(folder: Path, *, what: str) -> dict[str, str]:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    shown = [name if name.isprintable() else repr(name) for name in names[:_SHOWN]]
+    return ", ".join(shown) + more
 
 
 def _other(signed: Signed, why: str) -> UntrustedError:

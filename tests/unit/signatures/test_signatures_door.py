@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,11 @@ def _claimed_key(door: Door) -> None:
     path.write_text(path.read_text().replace(door.identity, other))
 
 
+def _piped(door: Door) -> None:
+    (door.folder / signatures.MODEL).unlink()
+    os.mkfifo(door.folder / signatures.MODEL)
+
+
 CASES: dict[str, tuple[Callable[[Door], object], str]] = {
     "unsigned": (
         lambda door: (door.folder / signatures.MODEL).unlink(),
@@ -202,6 +208,17 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
         "it with a key that is trusted",
     ),
     "forged manifest": (_forged_subject, r"by key \w{16} \(ours\.pub\) does not hold"),
+    "a pipe that nobody writes to": (_piped, "version 3 of loans is not signed"),
+    "a key's id that is none": (
+        lambda door: (door.folder / signatures.MODEL).write_text(
+            (door.folder / signatures.MODEL).read_text().replace(door.identity, "\\u001b[2Jok")
+        ),
+        r"is no Sigstore bundle of a key: .*hint.*\\x1b\[2Jok",
+    ),
+    "added under a name of two lines": (
+        lambda door: (door.folder / "a\nb").touch(),
+        r"added: 'a\\nb'",
+    ),
     "no bundle": (
         lambda door: (door.folder / signatures.MODEL).write_text("{}"),
         "is no Sigstore bundle of a key",
@@ -258,6 +275,10 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
     "a private key": (
         lambda door: door.trust("ours.pub", door.private),
         r"ours\.pub: no public key that a signature can be checked with",
+    ),
+    "a name that says both": (
+        lambda door: door.trust("old.withdrawn.pub", door.others_public),
+        r"old\.withdrawn\.pub is neither NAME\.pub nor NAME\.withdrawn",
     ),
     "a slip in a name": (
         lambda door: door.trust("old.withdrawm", door.others_public),
