@@ -7,6 +7,7 @@ from pathlib import Path
 from penstock.common.files import folder_beside
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
+from penstock.data.table.disk import disk_errors
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Dataset
 from penstock.records.origin import DataReference, Origin
@@ -49,7 +50,7 @@ def restore(record: Dataset, *, output: Path, uri: str = "") -> Dataset:
         raise InputError(
             "there is something already", where=str(output), remedy="Name a folder to make."
         )
-    with folder_beside(output, kind="restored") as place:
+    with disk_errors(output), folder_beside(output, kind="restored") as place:
         folder = place / "dataset"
         found = ingest(source, output=folder)
         _require_same_table(origin.reference, found)
