@@ -135,6 +135,10 @@ def test_a_version_is_reproduced_or_what_is_another_is_named(
         assert cli.main(["reproduce", plain[1]]) == 1
     assert "which is not run from evidence" in capsys.readouterr().err
 
+    for place in ("loans.csv", "loans.csv/again"):
+        assert cli.main(["reproduce", plain[1], "-o", place]) == 1
+        assert capsys.readouterr().err.startswith(f"penstock: {place}: ")
+
     # Other data stand at the address now.
     table = tmp_path / "loans.csv"
     table.write_text(table.read_text().replace("Ulm", "Trier"))

@@ -74,6 +74,11 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     uri = f"dvc://{repository.folder}//data/people.csv"
     first = repository.commit("31,Bonn\n47,Kiel\n")
     repository.tag("audit")
+    # Copies that a process left when it was killed go with the next one.
+    left = [tmp_path / "results/.dataset.source-abcdefgh", tmp_path / ".again.restored-abcdefgh"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "people.csv").write_text("age,city\n31,Bonn\n")
     dataset = read(uri)
     assert dataset.origin
     assert dataset.origin.reference
@@ -87,6 +92,7 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     second = repository.commit("31,Bonn\n47,Kiel\n58,Ulm\n")
     (repository.folder / "data" / "people.csv").write_text("age,city\n1,Trier\n")
     assert restore(dataset, output=tmp_path / "again").content == dataset.content
+    assert not [folder for folder in left if folder.exists()]
     shutil.rmtree(tmp_path / "results")
     moved = read(uri, version="main")
     assert moved.origin

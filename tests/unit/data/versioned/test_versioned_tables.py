@@ -252,6 +252,11 @@ def test_a_plain_source_is_restored_while_it_is_the_same(tmp_path: Path, read: R
     table.write_text("age;city\n31;Bonn\n47;Kiel\n")
     dataset = read(table, delimiter=";", types={"age": "number"})
     assert restore(dataset, output=tmp_path / "a").content == dataset.content
+    # What stands where the folder would be made is said, whatever it is.
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for place in (table / "again", tmp_path / "dangling"):
+        with pytest.raises(InputError, match="the output cannot be written"):
+            restore(dataset, output=place)
     table.write_text("age;city\n31;Bonn\n")
     with pytest.raises(IntegrityError, match="keeps no versions and was changed since"):
         restore(dataset, output=tmp_path / "b")
