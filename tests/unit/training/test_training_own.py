@@ -282,14 +282,14 @@ REFUSED = {
         "AttributeError|read again",
     ),
     "opens": (
-        "from pathlib import Path\n\nTEXT = Path('HERE/words.txt').read_text()\nmake = Base",
-        r"it reads .*/words\.txt, which would not be there where the model is served",
+        "from pathlib import Path\n\nTEXT = Path('WORDS').read_text()\nmake = Base",
+        r"it reads .*/test_training_own\.py, which would not be there where the model is served",
     ),
     "opens late": (
         "class make(Base):\n    def fit(self, X, y):\n        try:\n"
-        "            self.more_ = len(open('HERE/words.txt').read())\n"
+        "            self.more_ = len(open('WORDS').read())\n"
         "        except OSError:\n            self.more_ = 0\n        return super().fit(X, y)",
-        r"it reads .*/words\.txt, which would not be there",
+        r"it reads .*/test_training_own\.py, which would not be there",
     ),
     "imports by name": (
         "import importlib\n\nmake = importlib.import_module('beside').Base",
@@ -310,8 +310,8 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 ) -> None:
     text, message, *more = REFUSED[name]
     settings: dict[str, Any] = dict(more[0]) if more else {}
-    text = text.replace("HERE", str(tmp_path))
-    (tmp_path / "words.txt").write_text("gate")
+    # A file that is older than the trial by more than the grain of a clock, on any machine.
+    text = text.replace("WORDS", __file__)
     (tmp_path / "beside.py").write_text(textwrap.dedent(HEAD))
     (tmp_path / "bad.py").write_text(textwrap.dedent(HEAD) + "\n\n" + text + "\n")
     bench = make_bench(tmp_path / "bench")
