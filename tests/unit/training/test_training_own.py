@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from own_project import CODE, ring, written
 from penstock.errors import InputError, IntegrityError
 from penstock.export.export import export
 from penstock.model import background, digest_of, load
+from penstock.model.own_skops import read_again
 from penstock.own_code.importing import found
 from penstock.own_code.libraries import libraries_of
+from penstock.own_code.making import make
 from penstock.own_code.project_code import code_of
 from penstock.own_code.reference import CodeSpec, Reference
 from penstock.own_code.sources import find
@@ -321,6 +324,38 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         bench.train(estimator="bad:make", code={"folder": str(tmp_path)}, **settings)
     assert not bench.left()
+
+
+def test_what_python_and_penstock_read_is_no_read_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import linecache
+
+    import skops.io
+    from sklearn.preprocessing import StandardScaler
+
+    quoting = """
+        import traceback
+
+        def make():
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                return traceback.format_exc()
+    """
+    written(tmp_path, {"quoting.py": quoting})
+    monkeypatch.chdir(tmp_path)
+    linecache.clearcache()
+    # Older than the grain of a clock.
+    time.sleep(0.1)
+    made = make("quoting:make", CodeSpec(folder=str(tmp_path)))
+    assert "1 / 0" in made.made
+    looked = skops.io.get_untrusted_types
+    monkeypatch.setattr(
+        "skops.io.get_untrusted_types", lambda **given: time.sleep(0.1) or looked(**given)
+    )
+    scaler = StandardScaler().fit([[1.0], [2.0]])
+    assert read_again(scaler, reference="quoting:make", code="").mean_.tolist() == [1.5]
 
 
 def test_weights_need_an_estimator_that_takes_them(code: Path) -> None:
