@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock.errors import InputError
@@ -22,20 +20,19 @@ def read_again(fitted: Any, *, reference: str, code: str) -> Any:
     Raises:
         InputError: If it cannot be written or read, or holds types that are not trusted.
     """
-    from skops.io import dump, get_untrusted_types, load
+    from skops.io import dumps, get_untrusted_types, loads
 
-    with TemporaryDirectory(prefix="penstock-own-") as scratch:
-        path = Path(scratch) / "fitted.skops"
-        with reported(reference, "writing it as skops"):
-            dump(fitted, path)
-        types = get_untrusted_types(file=path)
-        foreign = [kind for kind in types if not is_trusted(kind, code=code)]
-        if foreign:
-            raise InputError(
-                f"fitted it holds types that are not trusted: {', '.join(foreign)}",
-                where=reference,
-                remedy="A model may hold the project's own classes, NumPy's, SciPy's and "
-                "scikit-learn's: keep what it learns in these.",
-            )
-        with reported(reference, "reading it again from skops"):
-            return load(path, trusted=types)
+    with reported(reference, "writing it as skops"):
+        kept = dumps(fitted)
+    types = get_untrusted_types(data=kept)
+    foreign = [kind for kind in types if not is_trusted(kind, code=code)]
+    if foreign:
+        raise InputError(
+            f"fitted it holds types that are not trusted: {', '.join(foreign)}",
+            where=reference,
+            remedy="A model may hold the project's own classes, NumPy's, SciPy's and "
+            "scikit-learn's: keep what it learns in these.",
+        )
+    # From memory: a file of ours would be one that a server does not have.
+    with reported(reference, "reading it again from skops"):
+        return loads(kept, trusted=types)

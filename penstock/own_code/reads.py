@@ -1,8 +1,8 @@
 """Files that the project's own code reads while it is tried, and that no server would have.
 
 A model carries the source files of its package and nothing else. What libraries bring and the
-system's own files are everywhere; a file that was made meanwhile is the code's own; and a library
-that is being imported may read its settings where it likes.
+system's own files are everywhere; a file that was made meanwhile is the code's own; a library that
+is being imported may read its settings where it likes; and a warning quotes the line it comes from.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from penstock.own_code.importing import is_of_own_code
 
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64")
 _IMPORT = "<frozen importlib"
+_QUOTES = "linecache"
 
 _GRAIN = 0.05
 """Seconds by which a file's own clock may be behind ours."""
@@ -99,7 +100,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         return
     reads = "r" in mode or "+" in mode if mode else flags & os.O_ACCMODE != os.O_WRONLY
     name = os.fsdecode(path)
-    if reads and not _everywhere(name) and _was_there(name, watch.since) and not _imported():
+    if reads and not _everywhere(name) and _was_there(name, watch.since) and not _by_python():
         watch.found.append(name)
 
 
@@ -122,13 +123,14 @@ def _was_there(path: str, since: float) -> bool:
         return False
 
 
-def _imported() -> bool:
-    """Return whether it is an import that reads, and not the project's code."""
+def _by_python() -> bool:
+    """Return whether an import reads, or a warning that quotes a line, and not the project's."""
     frame = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_IMPORT):
+        name = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_filename.startswith(_IMPORT) or name == _QUOTES:
             return True
-        if is_of_own_code(frame.f_globals.get("__name__", "")):
+        if is_of_own_code(name):
             return False
         frame = frame.f_back  # type: ignore[assignment]
     return False

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from own_project import CODE, ring, written
 from penstock.errors import InputError, IntegrityError
 from penstock.export.export import export
 from penstock.model import background, digest_of, load
+from penstock.model.own_skops import read_again
 from penstock.own_code.importing import found
 from penstock.own_code.libraries import libraries_of
+from penstock.own_code.making import make
 from penstock.own_code.project_code import code_of
 from penstock.own_code.reference import CodeSpec, Reference
 from penstock.own_code.sources import find
@@ -282,14 +285,14 @@ REFUSED = {
         "AttributeError|read again",
     ),
     "opens": (
-        "from pathlib import Path\n\nTEXT = Path('HERE/words.txt').read_text()\nmake = Base",
-        r"it reads .*/words\.txt, which would not be there where the model is served",
+        "from pathlib import Path\n\nTEXT = Path('WORDS').read_text()\nmake = Base",
+        r"it reads .*/test_training_own\.py, which would not be there where the model is served",
     ),
     "opens late": (
         "class make(Base):\n    def fit(self, X, y):\n        try:\n"
-        "            self.more_ = len(open('HERE/words.txt').read())\n"
+        "            self.more_ = len(open('WORDS').read())\n"
         "        except OSError:\n            self.more_ = 0\n        return super().fit(X, y)",
-        r"it reads .*/words\.txt, which would not be there",
+        r"it reads .*/test_training_own\.py, which would not be there",
     ),
     "imports by name": (
         "import importlib\n\nmake = importlib.import_module('beside').Base",
@@ -310,8 +313,8 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
 ) -> None:
     text, message, *more = REFUSED[name]
     settings: dict[str, Any] = dict(more[0]) if more else {}
-    text = text.replace("HERE", str(tmp_path))
-    (tmp_path / "words.txt").write_text("gate")
+    # A file that is older than the trial by more than the grain of a clock, on any machine.
+    text = text.replace("WORDS", __file__)
     (tmp_path / "beside.py").write_text(textwrap.dedent(HEAD))
     (tmp_path / "bad.py").write_text(textwrap.dedent(HEAD) + "\n\n" + text + "\n")
     bench = make_bench(tmp_path / "bench")
@@ -321,6 +324,38 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         bench.train(estimator="bad:make", code={"folder": str(tmp_path)}, **settings)
     assert not bench.left()
+
+
+def test_what_python_and_penstock_read_is_no_read_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import linecache
+
+    import skops.io
+    from sklearn.preprocessing import StandardScaler
+
+    quoting = """
+        import traceback
+
+        def make():
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                return traceback.format_exc()
+    """
+    written(tmp_path, {"quoting.py": quoting})
+    monkeypatch.chdir(tmp_path)
+    linecache.clearcache()
+    # Older than the grain of a clock.
+    time.sleep(0.1)
+    made = make("quoting:make", CodeSpec(folder=str(tmp_path)))
+    assert "1 / 0" in made.made
+    looked = skops.io.get_untrusted_types
+    monkeypatch.setattr(
+        "skops.io.get_untrusted_types", lambda **given: time.sleep(0.1) or looked(**given)
+    )
+    scaler = StandardScaler().fit([[1.0], [2.0]])
+    assert read_again(scaler, reference="quoting:make", code="").mean_.tolist() == [1.5]
 
 
 def test_weights_need_an_estimator_that_takes_them(code: Path) -> None:
