@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from penstock.errors import ServiceError
@@ -30,13 +32,10 @@ def out_of_memory(step: str, arguments: Sequence[str]) -> ServiceError:
         step: Its component.
         arguments: What kfp's executor was given.
     """
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 << (20 if sys.platform == "darwin" else 10)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
     rows = max(_rows(arguments), default=0)
     of = f" on a table of {rows:,} rows" if rows else ""
     return ServiceError(
-        f"there was no memory left{of}, when its process had held {held:,} MB",
+        f"there was no memory left{of}, when its process had held {_held():,} MB",
         where=step,
         remedy=_remedy(step),
     )
@@ -49,6 +48,19 @@ def killed(step: str) -> ServiceError:
         where=step,
         remedy=_remedy(step),
     )
+
+
+def _held() -> int:
+    """Return the most memory of this process, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What the system counts as used includes the process that began this one.
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if peak:
+            return int(peak[1]) >> 10
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 << (20 if sys.platform == "darwin" else 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
 def _remedy(step: str) -> str:

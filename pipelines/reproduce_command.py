@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from penstock.data.table.disk import disk_errors
 from penstock.errors import InputError
 from penstock.pipelines.registry_commands import add_version_target, version_of
 from penstock.registry import versions
@@ -69,6 +68,8 @@ def _folder(output: Path | None) -> Iterator[Path]:
         raise InputError(
             "there is something already", where=str(output), remedy="Name a folder to make."
         )
+    from penstock.data.table.disk import disk_errors
+
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
     yield output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,12 +95,17 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
     return VersionBaseline(
         baseline=baseline,
         evaluation=evaluation,
-        cost=None if cost is None else {name: cost[name] for name in DecisionValue.model_fields},
+        cost=None if cost is None else _value_of(cost),
         value=None if measured is None else measured.per_thousand,
         attributions=() if explanation is None else explanation.importances,
         explanation=explanation,
         notes=tuple(notes),
     )
+
+
+def _value_of(cost: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decisions are worth, by a rule's settings; some defaults are not recorded."""
+    return {name: cost[name] for name in DecisionValue.model_fields if name in cost}
 
 
 @dataclass(frozen=True)

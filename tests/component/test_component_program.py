@@ -61,11 +61,15 @@ def test_a_step_without_memory_says_what_it_held_and_what_holds_less(tmp_path: P
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(
+    said = re.search(
         r"ServiceError: train: there was no memory left on a table of 8,000,000 rows, when its "
-        r"process had held \d+ MB\. Give it more memory \(.*\), or lower training\.max_rows\. ",
+        r"process had held ([\d,]+) MB\. Give it more memory \(.*\), or lower "
+        r"training\.max_rows\. ",
         done.stderr,
-    ), done.stderr
+    )
+    assert said, done.stderr
+    # Its own, not that of this process, which began it.
+    assert int(said[1].replace(",", "")) < 200
 
 
 def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ MODEL: dict[str, Any] = {
 class Answered:
     labels = (1.0,)
     probabilities = None
+    abstained = None
 
 
 def test_both_parts_of_a_split_name_the_version_that_ingest_told(tmp_path: Path) -> None:

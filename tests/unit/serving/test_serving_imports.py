@@ -20,7 +20,7 @@ LOCK = Path(__file__).parents[3] / "images" / "locks" / "serving.txt"
 # Dask with what it needs.
 OPTIONAL = {
     "anyio", "attrs", "bottleneck", "charset-normalizer", "dask", "importlib-metadata", "iniconfig",
-    "jinja2", "llvmlite", "markupsafe", "numba", "numexpr", "pluggy", "psutil", "pyarrow",
+    "jinja2", "llvmlite", "markupsafe", "mmh3", "numba", "numexpr", "pluggy", "psutil", "pyarrow",
     "pygments", "pytest", "rich", "tblib", "toolz", "watchfiles", "xxhash", "zipp",
 }  # fmt: skip
 

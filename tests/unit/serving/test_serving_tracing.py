@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 from running_process import until
 
 from penstock.errors import InputError
@@ -62,7 +65,19 @@ def spans(text: str) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the SDK's exporter writes.
+
+    It writes to what was standard output when it was imported, which may be another test's.
+    """
+    out = io.StringIO()
+    begin = functools.partialmethod(ConsoleSpanExporter.__init__, out=out)
+    monkeypatch.setattr(ConsoleSpanExporter, "__init__", begin)
+    return out
+
+
+def test_each_answer_is_a_span_within_the_caller_s(console: io.StringIO) -> None:
     answering = Answering()
     environment = {EXPORTER: "console"}
     application = traced(answering, name="adult", version="3", environment=environment)
@@ -77,14 +92,8 @@ def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture
     with pytest.raises(OSError, match="on purpose"):
         ask(application)
     application.drain()
-    written: list[str] = []
-
-    def found() -> list[dict[str, Any]]:
-        written.append(capsys.readouterr().out)
-        return list(spans("".join(written)))
-
-    until(lambda: len(found()) == 4)
-    within, refused, failed, broken = found()
+    until(lambda: len(list(spans(console.getvalue()))) == 4)
+    within, refused, failed, broken = spans(console.getvalue())
     assert (within["context"]["trace_id"], within["parent_id"]) == (f"0x{TRACE}", f"0x{PARENT}")
     assert "vendor" in within["context"]["trace_state"]
     # Out again: the client can name the span that answered it.
