@@ -120,7 +120,8 @@ class CopyRule:
         groups = _Groups.of(part)
         if self._setting != "auto" or not groups.many.any():
             return tuple(column[:0] for column in columns)
-        cuts = tuple(column[groups.at] for column in columns[: 2 * len(part.parts)])
+        of_many = groups.at[groups.many]
+        cuts = tuple(column[of_many] for column in columns[: 2 * len(part.parts)])
         return (*cuts, part.labels[part.counts > 1]) if self._regression else cuts
 
     def judge(self, part: DifferentRows, counted: Sequence[Numbers]) -> Judged:
@@ -131,11 +132,11 @@ class CopyRule:
             return Judged(nothing, nothing)
         if self._setting == "together":
             return Judged(groups.many[groups.of_row], nothing)
-        sizes = groups.sizes
-        beyond = groups.many & (bool(part.parts) | (sizes <= SMALL))
+        sizes, many = groups.sizes, groups.many
+        beyond = many & (bool(part.parts) | (sizes <= SMALL))
         for cut in range(len(part.parts)):
             left, right = counted[2 * cut : 2 * cut + 2]
-            beyond &= _beyond_chance(sizes, left, right, rows=self._rows)
+            beyond[many] &= _beyond_chance(sizes[many], left, right, rows=self._rows)
         self._sizes.add(sizes[beyond], np.bincount(groups.of_row)[beyond])
         of_number = nothing
         if self._regression:
