@@ -230,7 +230,11 @@ def _mail(message: Message, spec: EmailSpec) -> None:
 
     mail = EmailMessage()
     mail["Subject"] = f"{message.service}: {message.event}"
-    mail["From"], mail["To"] = spec.sender, ", ".join(spec.to)
+    try:
+        mail["From"], mail["To"] = spec.sender, ", ".join(spec.to)
+    except LookupError as error:
+        # As Python's parser ends on `ann@`.
+        raise ValueError("an address of notify.email cannot be read") from error
     mail["Date"] = message.time
     mail["Message-ID"] = f"<{message.identity}@penstock>"
     mail.set_content(redact(message.text))

@@ -17,7 +17,18 @@ LONGEST = 60_000
 """Characters of a comment: GitHub takes 65,536."""
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#|~!])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "://": ":&#47;&#47;"}
+_APART = "&#8203;"
+"""A space without width: GitHub and GitLab look for mentions in what entities have become."""
+_ENTITIES = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "@": f"&#64;{_APART}",
+    "\\#": f"\\#{_APART}",
+    "\\!": f"\\!{_APART}",
+    "://": ":&#47;&#47;",
+    "www.": "www&#46;",
+}
 _VERDICTS = {"pass": "pass", "fail": "**FAIL**", "not applicable": "n/a"}
 
 
@@ -33,7 +44,7 @@ def write_comment(result: RunResult, path: Path) -> None:
     Raises:
         ServiceError: If it cannot be written.
     """
-    text = redact("\n".join(_lines(result)) + "\n")
+    text = "\n".join(_lines(result)) + "\n"
     if len(text) > LONGEST:
         text = text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in the run's reports.\n"
     with writing(path):
@@ -65,8 +76,10 @@ def _lines(result: RunResult) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
-    text = _MARKUP.sub(r"\\\1", text)
+    """Return a text without secrets that Markdown shows as it is, on one line."""
+    # First of all: a secret is not known again once it is escaped.
+    text = _MARKUP.sub(r"\\\1", redact(text))
     for character, entity in _ENTITIES.items():
         text = text.replace(character, entity)
-    return " ".join(text.split())
+    # GitLab does what a line says that begins with `/close` and the like.
+    return re.sub("^/", "&#47;", " ".join(text.split()))

@@ -53,7 +53,8 @@ def _list(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(vars(one), default=str, ensure_ascii=False))
         else:
-            inputs = " ".join(f"{name}={value}" for name, value in one.inputs.items())
+            # Clients wrote them: a line break would look like another row.
+            inputs = " ".join(f"{name}={value!r}" for name, value in one.inputs.items())
             print(f"{one.request} row {one.row}  {one.time}  {one.score:.4f}  {inputs}")
     if not options.json:
         print(f"{queue.total:,} rows wait, {queue.answered:,} of the band have their label.")

@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,7 +103,8 @@ class LocalPlace:
         """Write a file beside, then rename it."""
         path = self.path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.parent / f".{name}.{os.getpid()}"
+        # Not the process's id: on a shared disk two pods may have the same.
+        beside = path.parent / f".{name}.{uuid.uuid4().int}"
         try:
             with beside.open("wb") as stream:
                 stream.write(data)

@@ -173,6 +173,13 @@ def was_champion(log: AuditLog, version: int, *, alias: int | None = None) -> bo
     return bool(happened) and happened[0].before == version and _unregistered(log, happened[0])
 
 
+def promoting_rollouts(log: AuditLog, *, alias: int | None) -> frozenset[str]:
+    """Return the rollouts that have promoted a version; earlier releases did not name them."""
+    happened = _happened(log, alias=alias)
+    named = [move.entry.facts.get(ROLLOUT) for move in happened if move.entry.event == PROMOTED]
+    return frozenset(str(name) for name in named if name)
+
+
 def former_champions(log: AuditLog, *, alias: int | None = None) -> tuple[int, ...]:
     """Return the versions that were champion and are not now, the one that was it last first.
 

@@ -118,15 +118,18 @@ def _end_of(run: _Run, ends: RunEnds) -> RunEnd:
     # What an attempt at a step wrote that another one made good is not how it ended.
     if fate is not None and fate.rolled_back:
         return _end("rolled_back", f"{fate.rolled_back.rstrip('.')}.", fate)
+    if noted is not None and noted.outcome == "failed" and noted.delivered:
+        # It was written here, and people were notified of it.
+        return noted
     return _end("failed", f"{run.said} {_unreleased(run, fate)} {doubt}".strip(), fate)
 
 
 def _promoted(fate: Fate) -> str:
     since = "" if fate.champion == fate.version else f", and version {fate.champion} is it now"
     back = f". It was rolled back since: {fate.rolled_back.rstrip('.')}" if fate.rolled_back else ""
+    which = "it registered" if fate.registered else "an earlier run registered and it released"
     return (
-        f"By the registry version {fate.version}, which it registered, became the "
-        f"champion{since}{back}."
+        f"By the registry version {fate.version}, which {which}, became the champion{since}{back}."
     )
 
 

@@ -17,6 +17,7 @@ from penstock.records.rollout import SERVED_LATENCY, HistogramBuckets, Order, Ro
 from penstock.registry import audit, versions
 from penstock.registry.admission import Admission, record_once, require_return
 from penstock.registry.audit import Actor
+from penstock.registry.by_run import rollout_of
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
 from penstock.rollout.fetching import fetch
@@ -123,9 +124,8 @@ def release(
 
 def identity_of(order: Order, *, run: str) -> str:
     """Return the name of a rollout: the same for the same version, decision and run."""
-    registration = order.registration
-    digest = files.digest_of_text("\n".join((registration.model, registration.decision, run)))
-    return f"{registration.version}-{digest.removeprefix('sha256:')[:12]}"
+    given = order.registration
+    return rollout_of(run, version=given.version, model=given.model, decision=given.decision)
 
 
 def _run(

@@ -7,6 +7,7 @@ OpenTelemetry is imported. The SDK's other variables mean what its documentation
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,8 @@ class _Traced:
     def drain(self) -> None:
         """Ask clients to leave, and hand on what spans there are."""
         self._application.drain()
-        self._provider.force_flush(1_000)
+        # The SDK keeps to no timeout here, and answers that are under way wait for no collector.
+        threading.Thread(target=self._provider.force_flush, name="flush-spans", daemon=True).start()
 
     def _begin(self, scope: Scope) -> Span:
         from opentelemetry.trace import SpanKind

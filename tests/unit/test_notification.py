@@ -167,6 +167,14 @@ def test_a_mail_that_one_of_two_does_not_get_is_said(tmp_path: Path) -> None:
     assert "it does not take mail for gone@example.org" in problems[0]
 
 
+@pytest.mark.parametrize("address", ["ann@", "Ann <", '"'])
+def test_an_address_that_is_none_is_said_and_raises_nothing(address: str, tmp_path: Path) -> None:
+    to = NotifySpec.parse({"email": {"to": [address]}, "file": "told.jsonl"}, where="notify")
+    (problem,) = deliver(MESSAGE, to=to, folder=tmp_path)
+    assert "an address of notify.email cannot be read" in problem
+    assert (tmp_path / "told.jsonl").exists()
+
+
 def certificate(folder: Path) -> Path:
     """Make a certificate for loopback, and its key in the same file."""
     from cryptography import x509

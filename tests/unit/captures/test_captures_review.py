@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from capture_rows import START, capture_all, label, rows
+from capture_rows import INPUTS, START, capture_all, label, rows
 
 from penstock.captures.places import LocalPlace
 from penstock.captures.reader import read_labels
@@ -53,6 +53,17 @@ def test_rows_in_the_band_wait_until_they_have_a_label(
     said = capsys.readouterr().out
     assert "2 rows wait, 1 of the band have their label." in said
     assert "doubtful row 1" in said
+
+
+def test_a_row_is_one_line_whatever_its_inputs_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = {name: [values[0]] for name, values in INPUTS.items()} | {"city": ["a\nb\x1b[2J"]}
+    capture_all(tmp_path / "other", rows("forged", scores=[0.5], inputs=forged))
+    assert cli.main(["review", "list", "--at", str(tmp_path / "other")]) == 0
+    said = capsys.readouterr().out
+    assert r"city='a\nb\x1b[2J'" in said
+    assert len(said.splitlines()) == 2
 
 
 def test_an_answer_is_written_beside_shipped_rows_once(

@@ -20,11 +20,16 @@ from penstock.records.base import Record
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.release import Registration
 from penstock.records.run_end import RunEnd
-from penstock.registry.by_run import PIPELINE_RUN
+from penstock.registry.by_run import PIPELINE_RUN, rollout_of
 from penstock.registry.champion import set_champion
 from penstock.registry.champion_history import PROMOTED
 from penstock.registry.run_ends import PREFIX, RunEnds
-from penstock.registry.versions import MODEL_DIGEST, ROLLED_BACK, registered_model
+from penstock.registry.versions import (
+    DECISION_DIGEST,
+    MODEL_DIGEST,
+    ROLLED_BACK,
+    registered_model,
+)
 from penstock.rollout.end_notice import notify_of_end
 from penstock.rollout.run_ended import (
     CALLER_NOTIFIES,
@@ -197,6 +202,13 @@ def test_what_kubeflow_says_of_a_step_is_told(run: Run) -> None:
     assert "train: the container ran out of memory." in run.told()[1]
 
 
+def test_success_without_a_release_is_told_once(run: Run) -> None:
+    run.registers()
+    run.ends("COMPLETE")
+    run.ends("COMPLETE")
+    assert run.told()[0] == "failed"
+
+
 def test_success_that_no_step_has_written_down_is_no_release(run: Run) -> None:
     run.ends("SUCCEEDED")
     kind, text = run.told()
@@ -244,6 +256,28 @@ def test_a_promotion_that_deploy_could_not_write_down_is_told_by_the_registry(
     )
     assert ("the report could not be written" in text) == (state == "FAILED")
     assert run.received.events[0]["data"]["version"] == version
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "FAILED"])
+def test_a_promotion_of_what_an_earlier_run_registered_is_told_by_the_registry(
+    run: Run, state: str
+) -> None:
+    earlier = Run(run.received, run.uri, "run-0")
+    version = earlier.registers(**{DECISION_DIGEST: "sha256:2"})
+    own = rollout_of(run.name, version=version, model="sha256:1", decision="sha256:2")
+    set_champion("loans", version, tracking_uri=run.uri, event=PROMOTED, rollout=own)
+    if state == "FAILED":
+        failing(run, ServiceError("the report could not be written"))
+    run.ends(state)
+    kind, text = run.told()
+    assert kind == "released"
+    assert "which an earlier run registered and it released, became the champion" in text
+
+
+def test_a_version_of_an_earlier_run_that_another_promoted_is_no_release(run: Run) -> None:
+    Run(run.received, run.uri, "run-0").registers(promoted=True, **{DECISION_DIGEST: "sha256:2"})
+    run.ends("FAILED")
+    assert run.told()[0] == "failed"
 
 
 def test_a_promotion_after_which_another_came_is_told_with_that(run: Run) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from running_process import until
 
 from penstock.errors import InputError
 from penstock.serving.asgi import Receive, Scope, Send
-from penstock.serving.tracing import EXPORTER, traced
+from penstock.serving.tracing import EXPORTER, _Traced, traced
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CALLER = f"00-{TRACE}-{PARENT}-01".encode()
@@ -74,7 +77,14 @@ def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture
     with pytest.raises(OSError, match="on purpose"):
         ask(application)
     application.drain()
-    within, refused, failed, broken = spans(capsys.readouterr().out)
+    written: list[str] = []
+
+    def found() -> list[dict[str, Any]]:
+        written.append(capsys.readouterr().out)
+        return list(spans("".join(written)))
+
+    until(lambda: len(found()) == 4)
+    within, refused, failed, broken = found()
     assert (within["context"]["trace_id"], within["parent_id"]) == (f"0x{TRACE}", f"0x{PARENT}")
     assert "vendor" in within["context"]["trace_state"]
     # Out again: the client can name the span that answered it.
@@ -94,6 +104,28 @@ def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture
     assert failed["parent_id"] is None
     assert failed["context"]["trace_id"] != f"0x{TRACE}"
     assert broken["attributes"]["error.type"] == "OSError"
+
+
+def test_a_collector_that_does_not_answer_keeps_no_answer_waiting_at_the_end() -> None:
+    answers, ended = threading.Event(), threading.Event()
+
+    class Silent(SpanProcessor):
+        """Heeds no timeout, as the SDK's own."""
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            del timeout_millis
+            answers.wait(5)
+            ended.set()
+            return True
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Silent())
+    application = _Traced(Answering(), provider, {})
+    ask(application)
+    application.drain()
+    assert not ended.is_set()
+    answers.set()
+    assert ended.wait(30)
 
 
 def test_nothing_is_traced_unless_it_is_asked_for() -> None:
