@@ -1,15 +1,16 @@
-"""Spans of the model server, by the SDK's own exporter to standard output."""
+"""Spans of the model server, as the SDK hands them to its own exporter."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExportResult
 from running_process import until
 
 from penstock.errors import InputError
@@ -54,15 +55,20 @@ def ask(application: Any, path: str = PATH, **headers: bytes) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
-def spans(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the spans that the exporter wrote."""
-    decoder, at = json.JSONDecoder(), 0
-    while (at := text.find("{", at)) >= 0:
-        found, at = decoder.raw_decode(text, at)
-        yield found
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the console's exporter is handed: it writes to the standard output of its import."""
+    found: list[dict[str, Any]] = []
+
+    def export(_: ConsoleSpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        found.extend(json.loads(span.to_json()) for span in spans)
+        return SpanExportResult.SUCCESS
+
+    monkeypatch.setattr(ConsoleSpanExporter, "export", export)
+    return found
 
 
-def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_answer_is_a_span_within_the_caller_s(exported: list[dict[str, Any]]) -> None:
     answering = Answering()
     environment = {EXPORTER: "console"}
     application = traced(answering, name="adult", version="3", environment=environment)
@@ -77,14 +83,8 @@ def test_each_answer_is_a_span_within_the_caller_s(capsys: pytest.CaptureFixture
     with pytest.raises(OSError, match="on purpose"):
         ask(application)
     application.drain()
-    written: list[str] = []
-
-    def found() -> list[dict[str, Any]]:
-        written.append(capsys.readouterr().out)
-        return list(spans("".join(written)))
-
-    until(lambda: len(found()) == 4)
-    within, refused, failed, broken = found()
+    until(lambda: len(exported) == 4)
+    within, refused, failed, broken = exported
     assert (within["context"]["trace_id"], within["parent_id"]) == (f"0x{TRACE}", f"0x{PARENT}")
     assert "vendor" in within["context"]["trace_state"]
     # Out again: the client can name the span that answered it.
