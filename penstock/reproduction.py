@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 FILE = "reproduction.json"
 
-_CHOSEN = ("name", "parameters", "threshold", "score")
+_CHOSEN = ("name", "parameters", "positive", "threshold", "abstention", "score")
 """Fields of a model's record that its training chose or measured."""
 
 
@@ -84,14 +84,25 @@ def reproduce(
 
 
 def _recipe(registered: Path, facts: Facts) -> Recipe:
-    if facts.model.code is not None:
+    place = registered / FILE_NAME
+    recipe = Recipe.read(place) if place.is_file() else None
+    # An estimator of its own may have been tried and not chosen: then the model carries no code.
+    if facts.model.code is not None or (recipe is not None and _names_code(recipe)):
         raise InputError(
             "it was trained with code of the project's own, which is not run from evidence",
             where=facts.version.uri,
             remedy="Run the project at the commit of its code, and compare the models' scores.",
         )
-    place = registered / FILE_NAME
-    return Recipe.read(place) if place.is_file() else _known(None, "its recipe", facts)
+    return _known(recipe, "its recipe", facts)
+
+
+def _names_code(recipe: Recipe) -> bool:
+    metric = recipe.training.get("own_metric", {})
+    return bool(
+        recipe.training.get("estimator")
+        or metric.get("function")
+        or (recipe.features or {}).get("transformer")
+    )
 
 
 def _known(given: T | None, what: str, facts: Facts) -> T:

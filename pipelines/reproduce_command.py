@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from penstock.data.table.disk import disk_errors
 from penstock.errors import InputError
 from penstock.pipelines.registry_commands import add_version_target, version_of
 from penstock.registry import versions
@@ -64,9 +65,10 @@ def _folder(output: Path | None) -> Iterator[Path]:
         with TemporaryDirectory() as place:
             yield Path(place)
         return
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(
             "there is something already", where=str(output), remedy="Name a folder to make."
         )
-    output.mkdir(parents=True, exist_ok=True)
+    with disk_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
     yield output

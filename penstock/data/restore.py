@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from penstock.common.files import folder_beside
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
+from penstock.data.table.disk import disk_errors
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Dataset
 from penstock.records.origin import DataReference, Origin
@@ -45,13 +46,12 @@ def restore(record: Dataset, *, output: Path, uri: str = "") -> Dataset:
     origin = _origin(record)
     source = _source(origin, uri=uri)
     expected = origin.content or record.content
-    output.parent.mkdir(parents=True, exist_ok=True)
     if output.exists():
         raise InputError(
             "there is something already", where=str(output), remedy="Name a folder to make."
         )
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as place:
-        folder = Path(place) / "dataset"
+    with disk_errors(output), folder_beside(output, kind="restored") as place:
+        folder = place / "dataset"
         found = ingest(source, output=folder)
         _require_same_table(origin.reference, found)
         if found.content != expected:

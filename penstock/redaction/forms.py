@@ -151,9 +151,15 @@ def _users(text: str, *, whole: bool) -> Iterator[Found]:
         user, colon, _ = rest[:size].partition(":")
         if colon:
             yield Found(start + len(user) + 1, start + size, "a password", start)
-        elif scheme.partition("+")[0] not in _CONTAINERS:
+        elif not _is_plain(scheme, user):
             web = scheme.rpartition("+")[2] in ("http", "https")
             yield Found(start, start + size, "a token" if web else "", start)
+
+
+def _is_plain(scheme: str, user: str) -> bool:
+    """Return whether what stands before the @ is a container's name, or Git's user of everybody."""
+    kinds = scheme.split("+")
+    return any(kind in _CONTAINERS for kind in kinds) or (kinds[-1] == "ssh" and user == "git")
 
 
 def _user(scheme: str, rest: str) -> int | None:

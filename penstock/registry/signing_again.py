@@ -54,6 +54,9 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
         pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
         assert pack is not None  # `verify` has looked into it.
         decision = Decision.read(pack / "decision.json")
+        # It was fetched once more since it was checked.
+        if decision.digest() != version.tags.get(versions.DECISION_DIGEST, ""):
+            raise IntegrityError("the decision was altered while it was signed", where=version.uri)
         key = signing.sign_model(folder, decision=decision, name=version.name)
         if not key:
             raise InputError(

@@ -223,7 +223,10 @@ def _vouched(version: Version, folder: Path, *, key: Path | None) -> Iterator[Ch
     what = "signed for servers"
     if not (folder / signatures.FOLDER).is_dir():
         words = "not signed: a server that asks for signatures refuses it"
-        yield Check(what, "", words, "not there")
+        by_tag = version.tags.get(versions.SIGNED_BY, "")
+        # Without a key it is no fault: `penstock sign` makes signatures that were lost again.
+        lost: Verdict = "missing" if key and by_tag else "not there"
+        yield Check(what, f"by key {by_tag}" if by_tag else "", words, lost)
         return
     if key is None:
         yield Check(what, "", "it is signed; give a key to check it", "not there")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from penstock.common.secrets import references, resolve
 from penstock.errors import InputError, ServiceError
 from penstock.records.spec import Spec
+from penstock.redaction import keep
 
 _FIELD = "deployment.kserve.access.token"
 
-REFUSED = (401, 403)
-"""What a gateway answers to whom it does not let in."""
+UNKNOWN = 401
+"""What a gateway answers to whom it does not know: no token, or one that has ended."""
+
+REFUSED = (UNKNOWN, 403)
+"""What it answers to whom it does not let in."""
 
 _REMEDY = (
     f"Name one that it takes in {_FIELD}, for example ${{secret:penstock-endpoint/token}}; "
@@ -52,6 +57,8 @@ def headers_of(access: AccessSpec) -> dict[str, str]:
     if not access.token:
         return {}
     token = resolve(access.token, where=_FIELD).strip()
+    # A gateway may quote it in its answer, which goes into messages.
+    keep(token)
     if not token.isascii() or not token.isprintable():
         raise InputError(
             "the token holds characters that no header can carry",
@@ -59,6 +66,16 @@ def headers_of(access: AccessSpec) -> dict[str, str]:
             remedy="Write it in one line of ASCII.",
         )
     return {"authorization": f"Bearer {token}"}
+
+
+def is_open(url: str) -> bool:
+    """Return whether what is sent to an address goes in clear, so that no certificate is shown.
+
+    Example:
+        >>> is_open("http://models"), is_open("HTTPS://models")
+        (True, False)
+    """
+    return urlsplit(url).scheme == "http"
 
 
 def trusted(ca_file: str) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import ServiceError
 from penstock.records.release import Deployment
-from penstock.rollout.access import AccessSpec, curl_options, headers_of, trusted
+from penstock.rollout.access import AccessSpec, curl_options, headers_of, is_open, trusted
 from penstock.rollout.router import Address, Release
 from penstock.rollout.traffic import predict_url
 from penstock.serving.parity_check import as_instances, columns_of, difference, sample_rows
@@ -160,7 +160,7 @@ def _ask(
 
 def _verified(url: str, ca_file: str) -> ssl.SSLContext | bool:
     """Return what a server's certificate is checked by; nothing is read where it shows none."""
-    return trusted(ca_file) if url.startswith("https:") else False
+    return False if is_open(url) else trusted(ca_file)
 
 
 def _read(blocks: Iterator[bytes], *, where: str) -> bytes:

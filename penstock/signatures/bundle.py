@@ -78,7 +78,8 @@ class _Envelope(BaseModel):
 
 
 class _Key(BaseModel):
-    hint: str
+    # It is quoted in messages.
+    hint: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class _Material(BaseModel):

@@ -56,7 +56,8 @@ def require_vouched(folder: Path, *, keys: KeyRing, model: str, what: str) -> Vo
 
 def _signed(folder: Path, name: str, *, keys: KeyRing, what: str, lacks: str) -> Signed:
     path = folder / name
-    if not path.exists():
+    # Whatever else is there could be read without end.
+    if not path.is_file():
         raise UntrustedError(
             f"{what} {lacks}, and only what is signed by key {keys} is served here",
             where=str(path),

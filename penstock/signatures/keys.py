@@ -77,7 +77,7 @@ class KeyRing:
             )
         if identity not in self.trusted:
             raise UntrustedError(
-                f"{signed} is signed by key {short(identity) or 'of no id'}, which is not trusted "
+                f"{signed} is signed by key {short(identity)}, which is not trusted "
                 f"here; trusted: {self}",
                 where=str(self.where),
                 remedy=f"If that key is yours, put its public half there as NAME{TRUSTED}; else "
@@ -118,7 +118,7 @@ def read_keys(folder: Path) -> KeyRing:
         ) from error
     found: dict[str, dict[str, PublicKey]] = {TRUSTED: {}, WITHDRAWN: {}}
     for path in paths:
-        if path.suffix not in found:
+        if path.suffix not in found or WITHDRAWN in path.stem:
             # A slip in a name must not make a withdrawn key a trusted one.
             raise UntrustedError(
                 f"{path.name} is neither NAME{TRUSTED} nor NAME{WITHDRAWN}",
@@ -156,11 +156,15 @@ def _public_key(path: Path) -> PublicKey:
 
     try:
         with path.open("rb") as stream:
-            key = load_pem_public_key(stream.read(_KEY_BYTES))
+            text = stream.read(_KEY_BYTES)
+        key = load_pem_public_key(text)
     except (OSError, ValueError, TypeError) as error:
         raise _unusable(path, str(error)) from error
     if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in _CURVES:
         raise _unusable(path, "not a key on P-256, P-384 or P-521")
+    if text.count(b"-----BEGIN ") > 1 or len(text) == _KEY_BYTES:
+        # Only the first is read: another one would go on being trusted, or not be withdrawn.
+        raise _unusable(path, "it holds more than one key; each has a file of its own")
     return PublicKey(identity=identity_of(key), file=path, key=key)
 
 

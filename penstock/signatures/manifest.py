@@ -52,7 +52,7 @@ def require_files(folder: Path, *, signed: Signed, what: str) -> str:
             kind.
     """
     stated = _stated(signed)
-    found = _found(folder)
+    found = _found(folder, what=what)
     differing = {
         "altered": sorted(n for n in stated.keys() & found if stated[n] != found[n]),
         "added": sorted(found.keys() - stated),
@@ -89,17 +89,24 @@ def _stated(signed: Signed) -> Mapping[str, str]:
     return names
 
 
-def _found(folder: Path) -> dict[str, str]:
+def _found(folder: Path, *, what: str) -> dict[str, str]:
     try:
         digests = files.digests_of_folder(folder, without=signatures.FILES)
     except InputError as error:
         raise UntrustedError(error.what, where=error.where, remedy=error.remedy) from error
+    except OSError as error:
+        raise UntrustedError(
+            f"a file of {what} cannot be read: {error.strerror}",
+            where=str(error.filename or folder),
+            remedy="Let the user that the server runs as read all of them.",
+        ) from error
     return {name: digest.removeprefix("sha256:") for name, digest in digests.items()}
 
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    shown = [name if name.isprintable() else repr(name) for name in names[:_SHOWN]]
+    return ", ".join(shown) + more
 
 
 def _other(signed: Signed, why: str) -> UntrustedError:

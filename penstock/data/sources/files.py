@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from penstock.common.files import folder_beside
 from penstock.common.secrets import resolve
 from penstock.data.sources import _gcsfs_import
 from penstock.data.sources.addresses import is_local, local_path
@@ -51,17 +50,6 @@ _CONNECT = 10.0
 
 
 @contextlib.contextmanager
-def folder_beside(target: Path) -> Iterator[Path]:
-    """Yield a folder beside one that is to be made; it goes when the block ends."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.source."))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
 def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
     """Yield the files that a source names, sorted by name, all of one format.
 
@@ -79,7 +67,7 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
         found = _find(Path(local_path(source.uri)))
         yield checked([source_file(source, str(p), p) for p in found], source)
         return
-    with folder_beside(beside) as folder:
+    with folder_beside(beside, kind="source") as folder:
         yield checked(_fetched(source, folder), source)
 
 

@@ -28,7 +28,7 @@ def disk_errors(output: Path) -> Iterator[None]:
                 where=str(output),
                 remedy="Free space or name an output on another disk.",
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise InputError(
                 f"the output cannot be written: {error.strerror}",
                 where=str(output),

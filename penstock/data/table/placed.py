@@ -89,7 +89,8 @@ def parquet_file(path: Path, *, coded: Sequence[str] = ()) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path, read_dictionary=list(coded))
+        # Arrow's own default holds all that was read of a file until it is closed.
+        return pq.ParquetFile(path, read_dictionary=list(coded), pre_buffer=False)
     except (OSError, ValueError) as error:  # Arrow's own are both.
         raise damaged(error, where=str(path)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,7 @@ class DeltaVersion:
 
         if self._dataset is None:
             try:
+                self._require_plain_names()
                 self._dataset = self._table.to_pyarrow_dataset()
             except DeltaProtocolError as error:
                 raise InputError(
@@ -82,6 +84,17 @@ class DeltaVersion:
                     "vectors out; a copy of the table has no column mapping.",
                 ) from error
         return self._dataset.schema
+
+    def _require_plain_names(self) -> None:
+        """Refuse a table whose files have other names for its columns: they would read as empty.
+
+        The library refuses it where the protocol names its features, from reader version 3 on.
+        """
+        from deltalake.exceptions import DeltaProtocolError
+
+        mode = self._table.metadata().configuration.get("delta.columnMapping.mode", "none")
+        if mode != "none":
+            raise DeltaProtocolError(f"columnMapping, mode {mode}")
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns of its rows, file by file in the order of their names.
@@ -115,7 +128,7 @@ def _table(address: str, version: str, shown: str) -> DeltaTable:
             ) from error
         if not version:
             return newest
-        number = _number(newest, version, shown)
+        number = _number(newest, version, place, shown)
         try:
             return DeltaTable(place, version=number, storage_options=options)
         except DeltaError as error:
@@ -127,7 +140,7 @@ def _table(address: str, version: str, shown: str) -> DeltaTable:
             ) from error
 
 
-def _number(newest: DeltaTable, version: str, shown: str) -> int:
+def _number(newest: DeltaTable, version: str, place: str, shown: str) -> int:
     """Return the number of a version that is asked for by number or by time."""
     last = int(newest.version())
     if re.fullmatch(r"\d+", version):
@@ -147,26 +160,57 @@ def _number(newest: DeltaTable, version: str, shown: str) -> int:
             remedy="Write 3, or a time as 2026-11-30T00:00:00Z.",
         ) from error
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return _at(newest, when, shown)
+    return _at(newest, when, place, shown)
 
 
-def _at(newest: DeltaTable, when: datetime, shown: str) -> int:
+def _at(newest: DeltaTable, when: datetime, place: str, shown: str) -> int:
     """Return the last version that was there at a time.
 
     Only after every version's own time: a table that is loaded by time goes back to its first
     version for any earlier one, in silence.
     """
     milliseconds = when.timestamp() * 1000
-    # Some writers give no number with a commit; the list is newest first and lacks none.
-    times = [int(commit["timestamp"]) for commit in newest.history()]
-    for back, time in enumerate(times):
-        if time <= milliseconds:
-            return int(newest.version()) - back
+    for number, written in _times(newest, place):
+        if written is None:
+            raise InputError(
+                f"version {number} of the table does not say when it was written",
+                where=f"source.version, {shown}",
+                remedy="Its writer left that out: name a version's number.",
+            )
+        if written <= milliseconds:
+            return number
     raise InputError(
         f"the table has no version as old as {when.isoformat()}",
         where=f"source.version, {shown}",
         remedy="Name a later time, or a version's number.",
     )
+
+
+def _times(newest: DeltaTable, place: str) -> Iterator[tuple[int, int | None]]:
+    """Yield each version, newest first, and when it was written: milliseconds since 1970.
+
+    By its own file in the log: the library's history counts a version that does not describe its
+    commit as if it were not there, and versions that came since.
+    """
+    import pyarrow.fs as stores
+    from deltalake.fs import DeltaStorageHandler
+
+    log = stores.PyFileSystem(DeltaStorageHandler(place, _options(place)))
+    for number in range(int(newest.version()), -1, -1):
+        try:
+            with log.open_input_stream(f"_delta_log/{number:020}.json") as stream:
+                commit = stream.read()
+        except FileNotFoundError:
+            return  # It was cleaned up, and so were those before it.
+        yield number, _written(commit)
+
+
+def _written(commit: bytes) -> int | None:
+    for line in commit.splitlines():
+        if b'"commitInfo"' in line and (found := json.loads(line).get("commitInfo")):
+            time = found.get("inCommitTimestamp", found.get("timestamp"))
+            return None if time is None else int(time)
+    return None
 
 
 def _place(address: str) -> str:

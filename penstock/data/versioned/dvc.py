@@ -6,6 +6,7 @@ What stands before `//` is the Git repository, what stands behind it is a path i
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from penstock.data.sources.files import store_errors
 from penstock.data.spec import SourceSpec
 from penstock.data.versioned.fetched import fetched
 from penstock.data.versioned.opening import OpenedVersion
-from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.records.origin import DataReference
 from penstock.redaction import redact, redact_address
 
 _NEWEST = "HEAD"
+
+_COMMIT = re.compile("[0-9a-f]{40}")
+_DIGESTS = ("md5", "md5-dos2unix")
+"""Those by which DVC names content; of an import it may have a store's own name instead."""
 
 
 @contextlib.contextmanager
@@ -27,14 +32,14 @@ def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[Opened
     shown = redact_address(source.uri)
     repository, path = _parts(address, shown)
     with _errors(shown):
-        commit = _system(repository, source.version or _NEWEST).repo.get_rev()
+        commit = _system(repository, source.version or _NEWEST, shown).repo.get_rev()
         # By the commit: a branch that moves meanwhile is not followed.
-        system = _system(repository, commit)
+        system = _system(repository, commit, shown)
     reference = DataReference(
         kind="dvc", locator=shown, resolved=commit, asked=source.version or _NEWEST
     )
     pinned = source.model_copy(update={"version": commit})
-    with _files(system, path, source=source, where=shown, beside=beside) as files:
+    with _files(_Checked(system), path, source=source, where=shown, beside=beside) as files:
         yield OpenedVersion(reference, pinned, files=files)
 
 
@@ -54,11 +59,47 @@ def _parts(address: str, shown: str) -> tuple[str, str]:
     return (f"{transport}://{root}{place}" if transport else f"{root}{place}"), path
 
 
-def _system(repository: str, revision: str) -> Any:
+def _system(repository: str, revision: str, shown: str) -> Any:
     from dvc.api import DVCFileSystem
 
     # Not one that was opened before: it knows the revisions of then.
-    return DVCFileSystem(repository, rev=revision, skip_instance_cache=True)
+    system = DVCFileSystem(repository, rev=revision, skip_instance_cache=True)
+    # DVC takes a branch that is called like a commit for that branch, Git for the commit.
+    if _COMMIT.fullmatch(revision) and system.repo.get_rev() != revision:
+        raise InputError(
+            f"a branch or tag is called like the commit {revision}, and DVC reads that",
+            where=f"source.version, {shown}",
+            remedy="Rename it.",
+        )
+    return system
+
+
+class _Checked:
+    """DVC's file system, which copies only what has the digest that the commit names.
+
+    DVC compares it for what it downloads, and not for what lies in a cache: that may have been
+    written into.
+    """
+
+    def __init__(self, system: Any) -> None:
+        self._system = system
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+    def get_file(self, address: str, to: str) -> None:
+        from dvc_data.hashfile.hash import file_md5
+
+        self._system.get_file(address, to)
+        entry = self._system.info(address).get("dvc_info", {}).get("entry")
+        named = entry.hash_info if entry else None
+        if named and named.name in _DIGESTS and file_md5(to, name=named.name) != named.value:
+            raise IntegrityError(
+                f"the file has other bytes than its commit names, md5 {named.value}",
+                where=address,
+                remedy="Its cache or remote was written into: remove it there, and fetch or push "
+                "it again from a machine that has it.",
+            )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from penstock.data.sources.files import checked, copied, folder_beside, listed, store_errors
+from penstock.common.files import folder_beside
+from penstock.data.sources.files import checked, copied, listed, store_errors
 from penstock.data.sources.reader import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
@@ -30,7 +31,7 @@ def fetched(
         InputError: If nothing is there, or a file is gone.
         ServiceError: If what holds them does not answer or refuses.
     """
-    with folder_beside(beside) as folder:
+    with folder_beside(beside, kind="source") as folder:
         with store_errors(where):
             remote = listed(system, root)
         if not remote:

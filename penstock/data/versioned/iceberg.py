@@ -139,9 +139,10 @@ def _snapshot(table: Table, version: str, shown: str) -> Snapshot:
                 remedy="Write rows into it first.",
             )
         return newest
-    found = table.snapshot_by_name(version)
-    if found is None and version.isdecimal():
-        found = table.snapshot_by_id(int(version))
+    # An id first: a branch or tag that is called like one may move.
+    found = table.snapshot_by_id(int(version)) if version.isdecimal() else None
+    if found is None:
+        found = table.snapshot_by_name(version)
     if found is None:
         kept = ", ".join(sorted(table.metadata.refs)) or "none"
         raise InputError(

@@ -8,6 +8,7 @@ LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from penstock.data.versioned.fetched import fetched
 from penstock.data.versioned.opening import OpenedVersion
 from penstock.errors import InputError, ServiceError
 from penstock.records.origin import DataReference
-from penstock.redaction import keep, redact_address
+from penstock.redaction import keep, redact, redact_address
 
 _ADDRESS = re.compile(r"lakefs://(?P<repository>[^/]+)/(?P<reference>[^/]+)/(?P<path>.+)")
 _SECONDS = 20.0
@@ -54,8 +55,12 @@ def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[Opened
     repository, asked, path = written["repository"], written["reference"], written["path"]
     commit = _commit(server, repository, asked, shown)
     pinned = f"lakefs://{repository}/{commit}/{path}"
+    # The address is resolved: what it refers to as a secret is not written down.
     reference = DataReference(
-        kind="lakefs", locator=f"lakefs://{repository}/{path}", resolved=commit, asked=asked
+        kind="lakefs",
+        locator=redact_address(f"lakefs://{repository}/{path}"),
+        resolved=commit,
+        asked=redact(asked),
     )
     root = f"{repository}/{commit}/{path}"
     with fetched(_gateway(server), root, source=source, where=shown, beside=beside) as files:
@@ -104,14 +109,22 @@ def _commit(server: _Server, repository: str, reference: str, shown: str) -> str
             where=shown,
             remedy="Give lakectl's credentials of a user who may read the repository.",
         )
-    results = answer.json().get("results") if answer.is_success else None
-    if not results:
+    commit = _first_id(answer.content) if answer.is_success else ""
+    if not commit:
         raise ServiceError(
             f"lakeFS does not name the commit of {reference} ({answer.status_code})",
             where=shown,
             remedy="Check that LAKECTL_SERVER_ENDPOINT_URL is a lakeFS server, then run again.",
         )
-    return str(results[0]["id"])
+    return commit
+
+
+def _first_id(answer: bytes) -> str:
+    """Return the id of the first commit in an answer; empty: it is none of lakeFS."""
+    try:
+        return str(json.loads(answer)["results"][0]["id"])
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def _gateway(server: _Server) -> Any:

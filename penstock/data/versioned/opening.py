@@ -60,6 +60,7 @@ def opened_version(source: SourceSpec, *, beside: Path) -> Iterator[OpenedVersio
     Raises:
         InputError: If the source, the version or its data are not there, or the address is not
             written as it must be.
+        IntegrityError: If a file is another than its version names, as far as the kind says it.
         MissingLibraryError: If the kind's library is not installed.
         ServiceError: If what holds it does not answer or refuses.
     """

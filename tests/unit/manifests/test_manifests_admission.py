@@ -82,6 +82,17 @@ def test_what_a_release_writes_is_let_through(released: tuple[list[Manifest], Ma
         assert refusals(spec, object=service, params={**written, "data": {"x": "sha256:x"}})
 
 
+def test_captures_are_shipped_with_the_keys_of_one_secret(
+    released: tuple[list[Manifest], Manifest],
+) -> None:
+    services, written = released
+    service = copy.deepcopy(services[0])
+    for name, taken in (("captures-store", True), ("mine", False)):
+        service["spec"]["predictor"]["model"]["envFrom"] = [{"secretRef": {"name": name}}]
+        said = refusals(policy("penstock-model-servers"), object=service, params=written)
+        assert (said == []) is taken
+
+
 def _annotated(service: Manifest) -> None:
     for key in service["metadata"]["annotations"]:
         if key.startswith("penstock/digest"):
@@ -142,6 +153,44 @@ CHANGES: dict[str, tuple[Callable[[Manifest], Any], str]] = {
     ),
     "another command": (
         lambda s: s["spec"]["predictor"]["model"].update(command=["sh"]),
+        "Only Penstock's server",
+    ),
+    "environment from elsewhere": (
+        lambda s: s["spec"]["predictor"]["model"].update(
+            envFrom=[{"configMapRef": {"name": "mine"}}]
+        ),
+        "Only Penstock's server",
+    ),
+    # `python -m` looks there first.
+    "the model's folder as where code lies": (
+        lambda s: s["spec"]["predictor"]["model"].update(workingDir="/mnt/models"),
+        "Only Penstock's server",
+    ),
+    "a command at its start": (
+        lambda s: s["spec"]["predictor"]["model"].update(
+            lifecycle={"postStart": {"exec": {"command": ["sh"]}}}
+        ),
+        "Only Penstock's server",
+    ),
+    "a command as its probe": (
+        lambda s: s["spec"]["predictor"]["model"].update(
+            startupProbe={"exec": {"command": ["sh"]}}
+        ),
+        "Only Penstock's server",
+    ),
+    "workers beside": (
+        lambda s: s["spec"]["predictor"].update(workerSpec={"containers": [{"name": "x"}]}),
+        "Only Penstock's server",
+    ),
+    # KServe starts such an image as a container of the pod.
+    "an image as the model": (
+        lambda s: s["spec"]["predictor"]["model"].update(storageUri="oci://evil/image"),
+        "Only Penstock's server",
+    ),
+    "files over the code": (
+        lambda s: s["spec"]["predictor"].update(
+            storageUris=[{"uri": "s3://evil/x", "mountPath": "/opt/penstock/lib"}]
+        ),
         "Only Penstock's server",
     ),
     "a container beside": (

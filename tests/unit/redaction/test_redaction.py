@@ -66,6 +66,8 @@ def test_a_secret_is_known_by_its_form(text: str) -> None:
         "http://[::1]:5000/a@b",
         "s3://bucket/2024@v2/table.parquet",
         "abfss://container@account.dfs.core.windows.net/x",
+        "delta+abfss://container@account.dfs.core.windows.net/x",
+        "dvc+ssh://git@git.example.com/loans.git//data",
         "file:///C:/data/table.csv",
         "sqlite:////home/ada/mlflow.db",
         "mysql://db:3306/x?mail=a@b",

@@ -18,7 +18,7 @@ from penstock.pipelines import cli
 from penstock.quality.check import validate
 from penstock.quality.quarantine import what_goes_on
 from penstock.quality.spec import Contract, Expectation, ValidationSpec
-from penstock.records.recipe import Machine
+from penstock.records.recipe import Machine, Recipe
 from penstock.training import environment, recipe
 from penstock.training.spec import TrainingSpec
 from penstock.training.train import train
@@ -120,6 +120,24 @@ def test_a_version_is_reproduced_or_what_is_another_is_named(
     assert "machine: system was Linux" in said
     assert "seed: training.seed was 5, is 7" in said
     assert "result: score was" in said
+
+    # An estimator of the project's own was tried and not chosen: it is not run either.
+    kept = Recipe.read
+    estimator = {"estimator": "churn.models:make", "code": {"folder": str(tmp_path)}}
+    with monkeypatch.context() as tried:
+        tried.setattr(
+            Recipe,
+            "read",
+            lambda path: (one := kept(path)).model_copy(
+                update={"training": one.training | estimator}
+            ),
+        )
+        assert cli.main(["reproduce", plain[1]]) == 1
+    assert "which is not run from evidence" in capsys.readouterr().err
+
+    for place in ("loans.csv", "loans.csv/again"):
+        assert cli.main(["reproduce", plain[1], "-o", place]) == 1
+        assert capsys.readouterr().err.startswith(f"penstock: {place}: ")
 
     # Other data stand at the address now.
     table = tmp_path / "loans.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,14 @@ def test_a_version_is_signed_later_and_again_as_keys_rotate(
         _, checks = verify(URI, tracking_uri=registry.uri, key=key)
         found = {check.name: check.verdict for check in checks}
         assert found["signature"] == found["signed for servers"] == expected
+    # Whoever takes the signatures away does not make it a version that was never signed.
+    for place in registry.folder.glob(f"artifacts/**/{signatures.FOLDER}"):
+        shutil.rmtree(place)
+    _, checks = verify(URI, tracking_uri=registry.uri, key=new_public)
+    assert {check.name: check.verdict for check in checks}["signed for servers"] == "missing"
+    assert main(command) == 0, "what was lost is signed again"
     events = [entry.event for entry in audit.read(registry.model_tags()).entries]
-    assert events == ["registered", "signed", "signed"]
+    assert events == ["registered", "signed", "signed", "signed"]
 
 
 def test_what_does_not_hold_is_not_signed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,11 @@ def _claimed_key(door: Door) -> None:
     path.write_text(path.read_text().replace(door.identity, other))
 
 
+def _piped(door: Door) -> None:
+    (door.folder / signatures.MODEL).unlink()
+    os.mkfifo(door.folder / signatures.MODEL)
+
+
 CASES: dict[str, tuple[Callable[[Door], object], str]] = {
     "unsigned": (
         lambda door: (door.folder / signatures.MODEL).unlink(),
@@ -202,6 +208,17 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
         "it with a key that is trusted",
     ),
     "forged manifest": (_forged_subject, r"by key \w{16} \(ours\.pub\) does not hold"),
+    "a pipe that nobody writes to": (_piped, "version 3 of loans is not signed"),
+    "a key's id that is none": (
+        lambda door: (door.folder / signatures.MODEL).write_text(
+            (door.folder / signatures.MODEL).read_text().replace(door.identity, "\\u001b[2Jok")
+        ),
+        r"is no Sigstore bundle of a key: .*hint.*\\x1b\[2Jok",
+    ),
+    "added under a name of two lines": (
+        lambda door: (door.folder / "a\nb").touch(),
+        r"added: 'a\\nb'",
+    ),
     "no bundle": (
         lambda door: (door.folder / signatures.MODEL).write_text("{}"),
         "is no Sigstore bundle of a key",
@@ -249,9 +266,19 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
         lambda door: (door.trusted / "ours.pub").write_text("-----BEGIN PUBLIC KEY-----"),
         r"trusted/ours\.pub: no public key that a signature can be checked with",
     ),
+    "two keys in a file": (
+        lambda door: (door.trusted / "old.withdrawn").write_bytes(
+            door.others_public.read_bytes() + door.public.read_bytes()
+        ),
+        r"old\.withdrawn: .*it holds more than one key; each has a file of its own",
+    ),
     "a private key": (
         lambda door: door.trust("ours.pub", door.private),
         r"ours\.pub: no public key that a signature can be checked with",
+    ),
+    "a name that says both": (
+        lambda door: door.trust("old.withdrawn.pub", door.others_public),
+        r"old\.withdrawn\.pub is neither NAME\.pub nor NAME\.withdrawn",
     ),
     "a slip in a name": (
         lambda door: door.trust("old.withdrawm", door.others_public),

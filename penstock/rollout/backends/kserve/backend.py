@@ -291,7 +291,8 @@ class KserveBackend(Backend[ClusterArm]):
         """Return how one version's servers are.
 
         Where users' requests are evidence, a candidate with traffic must answer through the
-        gateway too: what the gateway answers in its stead is in no figure of the pods.
+        gateway too: what the gateway answers in its stead is in no figure of the pods. And where
+        the rollout's own requests are not let in, nothing is known of it.
         """
         health = pods.health_of(
             self._kube,
@@ -300,7 +301,11 @@ class KserveBackend(Backend[ClusterArm]):
             restarts=self._restarts,
             baseline=arm.baseline,
         )
-        if not (self._users_counted and health.ready and arm == self._state.candidate):
+        if not (health.ready and arm == self._state.candidate):
+            return health
+        if shut_out := self._measure.shut_out:
+            return replace(health, ready=False, reason=shut_out)
+        if not self._users_counted:
             return health
         found = self._probe.version(self._headers("candidate"))
         if found == str(arm.version):

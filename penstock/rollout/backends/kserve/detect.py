@@ -219,8 +219,10 @@ def _address(gateway: Manifest, spec: KserveSpec) -> str:
             where=f"Gateway {namespace}/{name}",
             remedy="Give the URL at which it is reached in deployment.kserve.address.",
         )
+    # A token is not sent in clear where it need not be.
+    wanted = "HTTPS" if spec.access.token else "HTTP"
     listener = next(
-        (one for one in gateway["spec"]["listeners"] if one["protocol"] == "HTTP"),
+        (one for one in gateway["spec"]["listeners"] if one["protocol"] == wanted),
         gateway["spec"]["listeners"][0],
     )
     scheme = "https" if listener["protocol"] == "HTTPS" else "http"

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from penstock.errors import InputError
 from penstock.records.rollout import ArmSummary, Pairs
-from penstock.rollout.access import AccessSpec, trusted, with_access
+from penstock.rollout.access import UNKNOWN, AccessSpec, is_open, trusted, with_access
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER
 from penstock.rollout.proxy.stats import Buckets, Outcome, Pair, PairStats, Stats
 from penstock.rollout.router import Observation
@@ -65,12 +66,18 @@ class Measured:
     def __init__(self, url: str, *, access: AccessSpec = _OPEN) -> None:
         self._url = url
         self._access = access
-        self._trusted = trusted(access.ca_file) if url.startswith("https:") else True
+        self._trusted = True if is_open(url) else trusted(access.ca_file)
         self._lock = threading.Lock()
         self._epoch = secrets.token_hex(8)
         self._steering = Steering(headers={})
         self._arms: dict[int, Stats] = {}
         self._pairs = PairStats()
+        self._shut_out = ""
+
+    @property
+    def shut_out(self) -> str:
+        """Why the gateway did not let in what was sent last, in a sentence; empty: it did."""
+        return self._shut_out
 
     def steer(self, steering: Steering) -> None:
         """Send what follows as `steering` says; pairs of another candidate are dropped."""
@@ -115,7 +122,7 @@ class Measured:
                 self._post(session, candidate, body, steering),
             )
             with self._lock:
-                if self._steering.candidate == candidate:
+                if one and other and self._steering.candidate == candidate:
                     pair = Pair(self._pairs, steering.edges, secrets.token_hex(8))
                     pair.ended(stable=one, candidate=other)
         else:
@@ -124,27 +131,39 @@ class Measured:
 
     async def _ask(
         self, session: aiohttp.ClientSession, version: int, body: bytes, steering: Steering
-    ) -> Outcome:
+    ) -> Outcome | None:
         outcome = await self._post(session, version, body, steering)
-        with self._lock:
-            self._arms.setdefault(version, Stats()).add(outcome, edges=steering.edges)
+        if outcome is not None:
+            with self._lock:
+                self._arms.setdefault(version, Stats()).add(outcome, edges=steering.edges)
         return outcome
 
     async def _post(
         self, session: aiohttp.ClientSession, version: int, body: bytes, steering: Steering
-    ) -> Outcome:
+    ) -> Outcome | None:
+        """Return how a request ended; None: it was not let in, so nothing is known of the arm."""
         import aiohttp
 
+        try:
+            headers = with_access(steering.headers[version], self._access)
+        except InputError as error:
+            self._shut_out = str(error)
+            return None
         begun = time.perf_counter()
         outcome = Outcome(0, replayed=True)
         try:
-            headers = with_access(steering.headers[version], self._access)
+            # What is sent here is for nobody that the gateway may name.
             async with session.post(
-                self._url, data=body, headers=headers, ssl=self._trusted
+                self._url, data=body, headers=headers, ssl=self._trusted, allow_redirects=False
             ) as response:
                 outcome.body = await response.read()
+                by = response.headers.get(VERSION_HEADER)
+                if not by and response.status == UNKNOWN:
+                    self._shut_out = f"The gateway answers with status {UNKNOWN}."
+                    return None
+                self._shut_out = ""
                 # An answer of the gateway's own, or of another version, is none of this one's.
-                if response.headers.get(VERSION_HEADER) == str(version):
+                if by == str(version):
                     outcome.status = response.status
         except aiohttp.ClientConnectorError:
             outcome.unreachable = True

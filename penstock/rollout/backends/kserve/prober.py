@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from penstock.errors import ServiceError
-from penstock.rollout.access import REFUSED, AccessSpec, refused, trusted, with_access
+from penstock.errors import InputError, ServiceError
+from penstock.rollout.access import REFUSED, AccessSpec, is_open, refused, trusted, with_access
 from penstock.rollout.traffic import AGENT
 
 VERSION_HEADER = "x-penstock-version"
@@ -45,12 +45,13 @@ class Prober:
         self._url = f"{url}/v2/models/{service}"
         self._access = access
         self._refusal = 0
+        self._has_asked = False
         self._http = httpx.Client(
             timeout=_TIMEOUT,
             trust_env=False,
             headers={"user-agent": AGENT},
             # Reading the certificates takes longer than asking.
-            verify=trusted(access.ca_file) if url.startswith("https:") else False,
+            verify=False if is_open(url) else trusted(access.ca_file),
         )
 
     def close(self) -> None:
@@ -61,7 +62,15 @@ class Prober:
         """Return the version that answers now, or in words what came instead."""
         self._refusal = 0
         try:
-            response = self._http.get(self._url, headers=with_access(headers, self._access))
+            shown = with_access(headers, self._access)
+            self._has_asked = True
+        except InputError as error:
+            # A token's file that is just being replaced ends no rollout in its midst.
+            if not self._has_asked:
+                raise
+            return f"no answer ({error})"
+        try:
+            response = self._http.get(self._url, headers=shown)
         except httpx.HTTPError as error:
             return f"no answer ({error})"
         found = response.headers.get(VERSION_HEADER)

@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -158,3 +159,17 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no column 'x'\. Its columns are: n, w"):
         read_table(folder, ["x"])
+
+
+def test_a_file_that_is_read_is_not_held(tmp_path: Path, monkeypatch) -> None:
+    """Arrow holds all that was read of a file where it reads ahead: four million rows of ours."""
+    monkeypatch.setattr("penstock.data.table.writer.GROUP_ROWS", 10_000)
+    values = np.random.default_rng(3).random(400_000)
+    batches = pa.table({"x": values}).to_batches(max_chunksize=10_000)
+    write_dataset(batches, output=tmp_path / "data", source="numbers")
+    before, held = pa.total_allocated_bytes(), []
+    for batch in iter_batches(tmp_path / "data", rows=10_000):
+        held.append(pa.total_allocated_bytes() - before)
+        assert batch.num_rows == 10_000
+    assert len(held) == 40
+    assert max(held) < values.nbytes / 4

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from penstock.data.restore import restore
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, IntegrityError, ServiceError
 from penstock.records.dataset import Dataset
 
 Read = Callable[..., Dataset]
@@ -56,6 +56,12 @@ class Repository:
     def tag(self, name: str) -> None:
         self._git("tag", name)
 
+    def branch(self, name: str) -> None:
+        self._git("branch", name)
+
+    def remove_branch(self, name: str) -> None:
+        self._git("branch", "-D", name)
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
@@ -68,6 +74,11 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     uri = f"dvc://{repository.folder}//data/people.csv"
     first = repository.commit("31,Bonn\n47,Kiel\n")
     repository.tag("audit")
+    # Copies that a process left when it was killed go with the next one.
+    left = [tmp_path / "results/.dataset.source-abcdefgh", tmp_path / ".again.restored-abcdefgh"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "people.csv").write_text("age,city\n31,Bonn\n")
     dataset = read(uri)
     assert dataset.origin
     assert dataset.origin.reference
@@ -81,6 +92,7 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     second = repository.commit("31,Bonn\n47,Kiel\n58,Ulm\n")
     (repository.folder / "data" / "people.csv").write_text("age,city\n1,Trier\n")
     assert restore(dataset, output=tmp_path / "again").content == dataset.content
+    assert not [folder for folder in left if folder.exists()]
     shutil.rmtree(tmp_path / "results")
     moved = read(uri, version="main")
     assert moved.origin
@@ -90,6 +102,11 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     assert read(f"dvc+file://{repository.folder}//data", version="audit").rows == 2
     shutil.rmtree(tmp_path / "results")
 
+    # A branch of the commit's name would be read instead of it.
+    repository.branch(first)
+    for version in (first, "audit"):
+        assert "is called like the commit" in refuse(uri, InputError, version=version)
+    repository.remove_branch(first)
     assert "no such revision: unknown Git revision 'nope'" in refuse(
         uri, InputError, version="nope"
     )
@@ -98,6 +115,11 @@ def test_a_revision_of_dvc_is_resolved_to_its_commit_and_read_by_that(
     assert "no repository of Git and DVC" in refuse(f"dvc://{tmp_path}//data", InputError)
     away = refuse("dvc+http://127.0.0.1:9/loans.git//data", ServiceError)
     assert "cannot be cloned" in away
+    for kept in (repository.folder / ".dvc" / "cache").rglob("*"):
+        if kept.is_file():
+            kept.chmod(0o644)
+            kept.write_text(kept.read_text().replace("Bonn", "Trier"))
+    assert "other bytes than its commit names" in refuse(uri, IntegrityError)
     shutil.rmtree(repository.folder / ".dvc" / "cache")
     shutil.rmtree(f"{repository.folder}.remote")
     with pytest.raises(InputError, match="neither its cache nor a remote has it any more"):
@@ -113,6 +135,7 @@ class LakeFs:
 
         self.commits: dict[str, str] = {}
         self.status = "200 OK"
+        self.page = b""
         self._gateway = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -131,7 +154,7 @@ class LakeFs:
         found = self.commits.get(reference, "")
         status = self.status if found or self.status != "200 OK" else "404 Not Found"
         start(status, [("Content-Type", "application/json")])
-        return [json.dumps({"results": [{"id": found}]}).encode()]
+        return [self.page or json.dumps({"results": [{"id": found}]}).encode()]
 
 
 @pytest.fixture
@@ -144,7 +167,7 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Iterator[LakeFs]:
     server.close()
 
 
-def _put(lake: LakeFs, commit: str, rows: str, *, repository: str) -> None:
+def _put(lake: LakeFs, commit: str, rows: str, *, repository: str, folder: str = "data") -> None:
     import boto3
 
     client = boto3.client(
@@ -152,7 +175,7 @@ def _put(lake: LakeFs, commit: str, rows: str, *, repository: str) -> None:
         aws_access_key_id="a", aws_secret_access_key="b",
     )  # fmt: skip
     client.create_bucket(Bucket=repository)
-    client.put_object(Bucket=repository, Key=f"{commit}/data/people.csv", Body=rows.encode())
+    client.put_object(Bucket=repository, Key=f"{commit}/{folder}/people.csv", Body=rows.encode())
 
 
 def test_a_branch_of_lakefs_is_resolved_to_its_commit_and_read_by_that(
@@ -175,6 +198,13 @@ def test_a_branch_of_lakefs_is_resolved_to_its_commit_and_read_by_that(
     assert restore(dataset, output=tmp_path / "again").content == dataset.content
     shutil.rmtree(tmp_path / "results")
 
+    # What the address refers to is nowhere in the record.
+    monkeypatch.setenv("LAKE_PATH", "a-folder-nobody-may-know")
+    _put(lake, second, "age\n31\n", repository="loans", folder="a-folder-nobody-may-know")
+    referred = read("lakefs://loans/main/${env:LAKE_PATH}/people.csv")
+    assert "nobody-may-know" not in referred.model_dump_json()
+    shutil.rmtree(tmp_path / "results")
+
     assert "no repository loans with the reference dev" in refuse(
         "lakefs://loans/dev/data/people.csv", InputError
     )
@@ -184,6 +214,8 @@ def test_a_branch_of_lakefs_is_resolved_to_its_commit_and_read_by_that(
     lake.status = "401 Unauthorized"
     assert "lakeFS refuses (401)" in refuse(uri, ServiceError)
     lake.status = "500 Internal Server Error"
+    assert "does not name the commit" in refuse(uri, ServiceError)
+    lake.status, lake.page = "200 OK", b"<html>Log in</html>"
     assert "does not name the commit" in refuse(uri, ServiceError)
     monkeypatch.setenv("LAKECTL_SERVER_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "Connection refused" in refuse(uri, ServiceError)

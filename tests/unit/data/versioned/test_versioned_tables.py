@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -70,6 +74,35 @@ def test_a_delta_version_by_time_is_the_last_one_that_was_there(
     )
 
 
+def test_a_commit_that_does_not_say_its_time_shifts_no_other(
+    tmp_path: Path, read: Read, refuse: Refuse
+) -> None:
+    from deltalake import DeltaTable, write_deltalake
+
+    uri = delta_table(tmp_path / "lake")
+    write_deltalake(tmp_path / "lake", FIRST, mode="append")
+    log = tmp_path / "lake" / "_delta_log"
+    for number, year in enumerate((2001, 2002, 2003)):
+        at = int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000)
+        _rewrite(log / f"{number:020}.json", {"commitInfo": {"timestamp": at}})
+    assert DeltaTable(tmp_path / "lake").version() == 2
+    assert read(uri, version="2001-06-01").rows == 3
+    shutil.rmtree(tmp_path / "results")
+    _rewrite(log / f"{1:020}.json", {"commitInfo": None})
+    assert read(uri, version="2003-06-01").rows == 8
+    shutil.rmtree(tmp_path / "results")
+    said = refuse(uri, InputError, version="2001-06-01")
+    assert "version 1 of the table does not say when it was written" in said
+
+
+def _rewrite(commit: Path, actions: dict[str, Any]) -> None:
+    """Write a commit of Delta again with other actions of these kinds; None: without."""
+    kept = [json.loads(line) for line in commit.read_text().splitlines()]
+    kept = [one for one in kept if not one.keys() & actions.keys()]
+    kept += [{kind: given} for kind, given in actions.items() if given is not None]
+    commit.write_text("".join(json.dumps(one) + "\n" for one in kept))
+
+
 def test_columns_of_partitions_and_declared_types_are_read(
     tmp_path: Path, read: Read, output: Path
 ) -> None:
@@ -112,6 +145,26 @@ def test_deletion_vectors_are_refused_and_not_passed_over(tmp_path: Path, refuse
     assert "deletionVectors" in refuse(f"delta://{tmp_path}/lake", InputError)
 
 
+def test_mapped_columns_are_refused_and_not_read_as_empty(tmp_path: Path, refuse: Refuse) -> None:
+    uri = delta_table(tmp_path / "lake")
+    commit = tmp_path / "lake" / "_delta_log" / f"{0:020}.json"
+    actions = [json.loads(line) for line in commit.read_text().splitlines()]
+    table = next(one["metaData"] for one in actions if "metaData" in one)
+    schema = json.loads(table["schemaString"])
+    for number, column in enumerate(schema["fields"], start=1):
+        column["metadata"] = {
+            "delta.columnMapping.id": number,
+            "delta.columnMapping.physicalName": column["name"],
+        }
+    schema["fields"][1]["name"] = "town"
+    mapped = {"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "2"}
+    table |= {"schemaString": json.dumps(schema), "configuration": mapped}
+    # The protocol names no features before reader version 3.
+    protocol = {"minReaderVersion": 2, "minWriterVersion": 5}
+    _rewrite(commit, {"protocol": protocol, "metaData": table})
+    assert "columnMapping" in refuse(uri, InputError)
+
+
 def test_an_iceberg_snapshot_by_id_branch_and_tag(
     tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +173,8 @@ def test_an_iceberg_snapshot_by_id_branch_and_tag(
     table.append(SECOND)
     table.manage_snapshots().create_tag(first, "audit").commit()
     second = table.current_snapshot().snapshot_id
+    # An id names its snapshot, also where a tag that is called like it names another.
+    table.manage_snapshots().create_tag(second, str(first)).commit()
     for place, (version, snapshot, rows) in enumerate(
         [("", second, 5), ("main", second, 5), ("audit", first, 3), (str(first), first, 3)]
     ):
@@ -171,8 +226,6 @@ def test_a_restored_dataset_has_the_rows_of_its_version(tmp_path: Path, read: Re
 
 
 def test_what_cannot_be_restored_says_why_and_leaves_nothing(tmp_path: Path, read: Read) -> None:
-    import shutil
-
     from deltalake import DeltaTable
 
     lake, again = tmp_path / "lake", tmp_path / "again"
@@ -199,6 +252,11 @@ def test_a_plain_source_is_restored_while_it_is_the_same(tmp_path: Path, read: R
     table.write_text("age;city\n31;Bonn\n47;Kiel\n")
     dataset = read(table, delimiter=";", types={"age": "number"})
     assert restore(dataset, output=tmp_path / "a").content == dataset.content
+    # What stands where the folder would be made is said, whatever it is.
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for place in (table / "again", tmp_path / "dangling"):
+        with pytest.raises(InputError, match="the output cannot be written"):
+            restore(dataset, output=place)
     table.write_text("age;city\n31;Bonn\n")
     with pytest.raises(IntegrityError, match="keeps no versions and was changed since"):
         restore(dataset, output=tmp_path / "b")

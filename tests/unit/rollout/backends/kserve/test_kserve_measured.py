@@ -62,3 +62,22 @@ def test_rows_that_go_round_reach_both_versions_alike(gateway: Gateway) -> None:
     assert 0.24 < seen[2] / (seen[1] + seen[2]) < 0.36
     for counts in gateway.asked.values():
         assert set(counts) == set(ROWS)
+
+
+def test_nobody_whom_a_gateway_names_gets_the_rows(gateway: Gateway) -> None:
+    sent: list[str] = []
+
+    class Elsewhere(_Answers):
+        def do_POST(self) -> None:
+            sent.append(self.path)
+            self.send_response(307)
+            self.send_header("location", f"http://127.0.0.1:{gateway.server_address[1]}/")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)) as server:
+        measured = Measured(f"http://127.0.0.1:{server.server_port}/")
+        measured.steer(Steering(headers={1: {"x-arm": "1"}}, stable=1))
+        with measured.replay(ROWS, rate=200):
+            until(lambda: len(sent) >= 3)
+    assert gateway.asked["1"].total() == 0

@@ -12,7 +12,7 @@ import pytest
 from running_process import served
 
 from penstock.errors import InputError, ServiceError
-from penstock.rollout.access import AccessSpec
+from penstock.rollout.access import AccessSpec, headers_of
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER, Prober
 
 ENOUGH = 180
@@ -105,6 +105,31 @@ def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
         assert "401" in asking.version()
         file.write_text(now)
         assert asking.version() == "2"
+
+
+def test_a_token_that_is_just_being_replaced_is_no_error_in_the_midst(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    with locked(lambda: "the-first-key") as url:
+        asking = Prober(url, service="s", access=AccessSpec(token=f"${{file:{file}}}"))
+        with pytest.raises(InputError, match="No such file"):
+            asking.version()
+        file.write_text("the-first-key")
+        assert asking.version() == "2"
+        file.write_text("")
+        assert "is empty" in asking.version()
+
+
+def test_a_certificate_is_checked_however_the_address_is_written(tmp_path: Path) -> None:
+    for url in ("HTTPS://127.0.0.1:9", "https://127.0.0.1:9"):
+        with pytest.raises(InputError, match="certificates cannot be read"):
+            Prober(url, service="s", access=AccessSpec(ca_file=str(tmp_path / "none")))
+
+
+def test_a_token_is_kept_out_of_what_a_gateway_says_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("a-token-that-a-gateway-quotes")
+    headers_of(AccessSpec(token=f"${{file:{file}}}"))
+    assert "quotes" not in str(ServiceError("it says: a-token-that-a-gateway-quotes is no token"))
 
 
 def test_an_authority_that_is_no_certificate_is_named(tmp_path: Path) -> None:
