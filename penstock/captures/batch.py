@@ -1,6 +1,7 @@
 """Segments as servers ship them, written by a process that has all of their lines at hand.
 
-What is written again under the same name, number and lines is the same file: no line counts twice.
+A segment that is there is not written again: no line counts twice, and none comes back that was
+erased.
 """
 
 from __future__ import annotations
@@ -52,9 +53,12 @@ class BatchWriter:
             before: Lines in the segments before it.
             moment: The time of all of its lines.
         """
+        segment_id = SegmentId(kind=self.kind, writer=self.writer, number=number)
+        if self.place.written(self.folder, f"{segment_id.stem}.json") is not None:
+            # Written before a kill; somebody may have erased from it there since.
+            return
         data = b"".join(lines)
         file = packed(data)
-        segment_id = SegmentId(kind=self.kind, writer=self.writer, number=number)
         moment = moment if lines else ""
         segment = Segment(
             id=segment_id,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from capture_rows import (
     INPUTS,
@@ -28,6 +29,7 @@ from erasing_at_once import erase_at_once
 from running_process import until
 
 from penstock.captures import erasure, retention
+from penstock.captures.batch import BatchWriter
 from penstock.captures.erasure import erase_request, erase_where
 from penstock.captures.export import export
 from penstock.captures.listing import listed
@@ -425,6 +427,25 @@ def test_a_pod_that_ships_again_brings_back_nothing_that_was_erased(tmp_path: Pa
     ship(tmp_path / "again", LocalPlace(store), pod="pod")
     assert "secret" not in _everything(store)
     assert not list((tmp_path / "again").glob("predictions-*"))
+
+
+def test_a_batch_that_writes_a_part_again_brings_back_nothing_that_was_erased(
+    tmp_path: Path,
+) -> None:
+    name = "20261130T070000000000-0-abcd"
+    batch = BatchWriter(LocalPlace(tmp_path), "shop/3/batch", name, "predictions", MODEL, "batch")
+    lines = [
+        orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        for request in ("kept", "order-7")
+        for line in rows(request).lines()
+    ]
+    batch.write(1, lines, before=0, moment="2026-11-30T07:00:00.000000Z")
+    assert erase_request(tmp_path, "order-7").rows == 1
+    # The part is scored again: the run was killed before it had noted it.
+    batch.write(1, lines, before=0, moment="2026-11-30T07:00:00.000000Z")
+    batch.finish(2)
+    assert _ids(tmp_path) == ["kept"]
+    assert "order-7" not in _everything(tmp_path)
 
 
 @pytest.mark.parametrize("shipped", [False, True])
