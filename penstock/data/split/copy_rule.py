@@ -119,7 +119,8 @@ class CopyRule:
         columns = columns_of(part, regression=self._regression)
         groups = _Groups.of(part)
         if self._setting != "auto" or not groups.many.any():
-            return tuple(column[:0] for column in columns)
+            # Not a slice, which would hold the whole column for as long as it is held.
+            return tuple(np.empty(0, dtype=np.uint64) for _ in columns)
         of_many = groups.at[groups.many]
         cuts = tuple(column[of_many] for column in columns[: 2 * len(part.parts)])
         return (*cuts, part.labels[part.counts > 1]) if self._regression else cuts

@@ -12,6 +12,7 @@ import pytest
 
 from penstock.data.spec import SplitSpec
 from penstock.data.split import hashed_table, known_rows, selection, spilled, split, table_hashes
+from penstock.data.split.copy_rule import CopyRule, DifferentRows
 from penstock.data.table import write_dataset
 
 ROWS = 1_500
@@ -88,3 +89,14 @@ def test_several_parts_give_what_one_part_gives(
     assert spilled.parts_for(ROWS) > 10
 
     assert made() == one
+
+
+@pytest.mark.parametrize("regression", [True, False])
+def test_a_part_without_repeats_is_not_held_for_what_it_does_not_ask(regression: bool) -> None:
+    """What is asked of each part is held until all parts are read."""
+    hashes = np.arange(10, dtype=np.uint64)
+    part = DifferentRows(hashes, hashes, hashes, ((hashes, hashes),), np.ones(10, dtype=np.int64))
+    rule = CopyRule(regression=regression, setting="auto", rows=10)
+    asked = rule.asked(part)
+    assert [len(column) for column in asked] == [0] * (3 if regression else 2)
+    assert not any(np.shares_memory(column, hashes) or column.base is hashes for column in asked)
