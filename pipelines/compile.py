@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 import penstock
-from penstock.captures.claims import claims_in
 from penstock.common import files
+from penstock.common.claims import claims_in
 from penstock.data.sources.addresses import is_local
 from penstock.errors import InputError
 from penstock.pipelines.compiled_yaml import as_yaml, compact
@@ -59,7 +59,8 @@ def compile_release(
     import_kfp()
     from penstock.pipelines.release import release
 
-    documents = _compiled(release, project, for_file(project, folder=folder))
+    claims = {"ingest": claims_in(project.source.incremental)}
+    documents = _compiled(release, project, for_file(project, folder=folder), claims=claims)
     if kubernetes_manifest:
         documents = _manifests(project.name, *documents)
     _write(output, documents, kind="release", name=project.name)

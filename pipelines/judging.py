@@ -173,7 +173,7 @@ def _data(text: str, *, model: Path, source: SourceSpec | None, scratch: Path) -
         raise UsageError(f"there is no file {text!r}", where="--data")
     fields = _as_trained(model) if text.endswith(_TEXTS) else {}
     if source is not None:
-        fields = source.model_dump(exclude={"format", "query"})
+        fields = source.model_dump(exclude={"format", "query", "incremental"})
     spec = SourceSpec.model_validate(fields | {"uri": text})
     found = ingest(spec, output=scratch / "data")
     # The pipeline settled types on the whole table; from these rows alone others may be inferred,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from penstock.common.claims import CLAIM
 from penstock.data.sources.addresses import is_local, is_versioned_folder
 from penstock.errors import PenstockError, UsageError
 from penstock.own_code.reference import Reference
@@ -61,6 +62,9 @@ def for_run(project: Project, *, folder: Path, by: str | None = None) -> dict[st
     }
     if project.notify.file:
         parameters["notify"]["file"] = str((folder / project.notify.file).resolve())
+    kept = project.source.incremental
+    if kept and not kept.startswith(CLAIM):
+        parameters["source"]["incremental"] = str((folder / kept).resolve())
     return parameters
 
 
@@ -96,6 +100,9 @@ def for_file(project: Project, *, folder: Path = Path()) -> dict[str, Any]:
     parameters = {**_common(project, code), "uri": project.source.uri}
     if _is_absolute_path(project.notify.file):
         del parameters["notify"]["file"]
+    if not project.source.incremental.startswith(CLAIM):
+        # A folder of a pod goes with it.
+        parameters["source"].pop("incremental", None)
     return {
         name: value
         for name, value in parameters.items()

@@ -269,9 +269,10 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _digest_of_dataset(path: Path) -> str:
-    """Return the digest of a dataset's record, whenever it was written."""
+    """Return the digest of a dataset's record, whenever it was written and from how much anew."""
     raw = Dataset.read(path).payload()
     del raw["created"]
+    del raw["increment"]
     return files.digest_of_text(files.canonical_json(raw))
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from kfp import dsl
 
-from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
+from penstock.common.claims import MOUNT
 from penstock.pipelines.outcomes import ENDINGS
 
 _NUMBER = re.compile(r"-\d+$")

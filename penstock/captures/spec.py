@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from penstock.common.claims import CLAIM, claim_of
 from penstock.records.spec import Spec
-
-CLAIM = "pvc://"
-"""What an address begins with that is a claim of the cluster: `pvc://NAME/folder`."""
 
 GRACE = 20.0
 """Seconds that shipping may take once a server has got SIGTERM."""
@@ -80,14 +78,3 @@ class ShippedCapturesSpec(CapturesSpec):
         if 2 * self.segment_megabytes > self.spool_megabytes:
             raise ValueError("spool_megabytes must hold two segments at least")
         return self
-
-
-def claim_of(destination: str) -> tuple[str, str]:
-    """Return the claim and the folder in it that an address of the kind `pvc://` names.
-
-    Example:
-        >>> claim_of("pvc://captures/shop/rows")
-        ('captures', 'shop/rows')
-    """
-    claim, _, folder = destination.removeprefix(CLAIM).partition("/")
-    return claim, folder.strip("/")

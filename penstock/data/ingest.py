@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.common.progress import log, say
-from penstock.common.secrets import shown
-from penstock.data.sources.addresses import is_local, local_path
-from penstock.data.sources.files import local_files
-from penstock.data.sources.reader import Again, Misread, Reader, SourceFile
+from penstock.data.incremental.ingest import ingest_new
+from penstock.data.opening import Opened, opened
+from penstock.data.reading import facts_of, read_through
 from penstock.data.spec import SourceSpec
-from penstock.data.table import write_dataset
-from penstock.data.table.disk import disk_errors
-from penstock.data.types.value import TypeMismatch
-from penstock.data.versioned.opening import kind_of, opened_version, require_unversioned
-from penstock.data.versioned.table_reader import TableReader
+from penstock.data.table import writing
 from penstock.errors import ReadingError
 from penstock.records.dataset import Assumption, Dataset, sorted_by_risk
-from penstock.records.origin import DataReference, Origin
-from penstock.redaction import redact, redact_address
 
 _ROUNDS = 12
 """Proposals that `survey` takes, one after another."""
@@ -35,6 +25,7 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
     Rows stream through: memory does not grow with the table. Types are inferred from the first
     block of rows; a later value that does not fit makes the reader look at all rows and begin
     again. Several files are one table when they have the same columns; their types are reconciled.
+    With `source.incremental` only files are read that came since the ingest before.
 
     Args:
         source: What to read and how.
@@ -58,13 +49,16 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
         [('age', 'integer'), ('city', 'string')]
     """
     with opened(source, beside=output) as version:
-        dataset = _write(version, source, output, called=called)
+        ingested = ingest_new if source.incremental else _write
+        dataset = ingested(version, source, output, called=called)
     risky = sorted_by_risk(
         assumption for assumption in dataset.assumptions if assumption.risk != "low"
     )
     for assumption in risky:
         log(f"assumed ({assumption.risk} risk): {assumption.text} (source.{assumption.setting})")
     count = f", {len(risky)} assumed of how to read it" if risky else ""
+    if dataset.increment:
+        count += f", {dataset.increment.reused_rows:,} rows from the dataset before"
     say(f"{dataset.rows:,} rows, {len(dataset.columns)} columns, {dataset.content}{count}")
     return dataset
 
@@ -123,104 +117,15 @@ def _shown(value: object, before: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A source that is ready to be read.
-
-    Attributes:
-        reader: Makes a reader of its files, table or query, with any settings.
-        reference: The version that is read, where the source keeps versions.
-        pinned: The source that reads the same again, as far as its address can say it.
-    """
-
-    reader: Callable[[SourceSpec], Reader]
-    pinned: SourceSpec
-    reference: DataReference | None = None
-
-
-@contextlib.contextmanager
-def opened(source: SourceSpec, *, beside: Path) -> Iterator[Opened]:
-    """Yield what makes readers of a source.
-
-    Args:
-        source: The source.
-        beside: Remote files are copied into a folder beside it for as long as the block lasts.
-
-    Raises:
-        InputError: If the source is absent, or it is not known how to read it.
-        ServiceError: If a store cannot be reached.
-    """
-    if kind_of(source.uri):
-        with disk_errors(beside), opened_version(source, beside=beside) as found:
-            table, files = found.table, found.files
-            yield Opened(
-                lambda settings: (
-                    TableReader(table, settings) if table else _reader(files, settings)
-                ),
-                found.pinned,
-                found.reference,
-            )
-        return
-    require_unversioned(source)
-    if source.query:
-        from penstock.data.sql.reader import SqlReader
-
-        yield Opened(SqlReader, source)
-        return
-    with disk_errors(beside), local_files(source, beside=beside) as files:
-        yield Opened(lambda settings: _reader(files, settings), source)
-
-
-def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
-    if files[0].format == "parquet":
-        from penstock.data.parquet import ParquetReader
-
-        return ParquetReader(files, source)
-    if files[0].format == "jsonl":
-        from penstock.data.jsonl import JsonlReader
-
-        return JsonlReader(files, source)
-    from penstock.data.csv.reader import CsvReader
-
-    return CsvReader(files, source)
-
-
 def _write(
     version: Opened, source: SourceSpec, output: Path, *, whole: bool = False, called: str = ""
 ) -> Dataset:
-    """Infer and write; where a value does not fit what was inferred, look at all rows once."""
     reader = version.reader(source)
-    while True:
-        try:
-            reader.infer(whole=whole)
-            return write_dataset(
-                reader.batches(),
-                output=output,
-                source=shown(called or source.uri, where="source.uri"),
-                notes=reader.notes(),
-                assumptions=reader.assumptions(),
-                reading=reader.reading(),
-                origin=_origin(version, source, called=called),
-            )
-        except TypeMismatch as mismatch:
-            if whole or mismatch.column in source.types:
-                raise reader.explain(mismatch) from mismatch
-            whole = True
-        except Misread as found:
-            reader.adapt(found)
-        except Again:
-            continue
 
+    def write() -> Dataset:
+        with writing(output) as writer:
+            for batch in reader.batches():
+                writer.add(batch)
+            return writer.finish(**facts_of(version, reader, source, called=called))
 
-def _origin(version: Opened, source: SourceSpec, *, called: str) -> Origin:
-    """Return how the same rows are read again, without what is secret in clear."""
-    uri = called or version.pinned.uri
-    pinned = source.model_copy(
-        update={
-            "uri": str(Path(local_path(uri)).absolute()) if is_local(uri) else redact_address(uri),
-            "version": version.pinned.version,
-            "query": redact(source.query),
-        }
-    )
-    settings = pinned.model_dump(mode="json", exclude_defaults=True)
-    return Origin(source=settings, reference=version.reference)
+    return read_through(reader, source, write, whole=whole)

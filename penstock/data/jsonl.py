@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.sources.columns import as_text, chosen, indexes, without, without_effect
 from penstock.data.sources.encoding_guess import Encoding, guess_encoding
 from penstock.data.sources.encodings import detect_encoding
-from penstock.data.sources.reader import Misread, NotUtf8, SourceFile
+from penstock.data.sources.reader import Misread, NotUtf8, Settled, SourceFile
 from penstock.data.sources.text import (
     BLOCK,
     Block,
@@ -62,6 +62,7 @@ class JsonlReader:
         self._types: dict[str, ColumnType | None] = {}
         self._left_out: set[str] = set()
         self._utf8: set[SourceFile] = set()
+        self._by_all = False
 
     def notes(self) -> list[str]:
         """Return how the files were read."""
@@ -79,8 +80,21 @@ class JsonlReader:
         """Return nothing: values have types of their own here."""
         return None
 
+    def settled(self) -> Settled | None:
+        """Return the type of each field, and which are left out; None: all rows settled it."""
+        if self._by_all:
+            return None
+        return {name: str(kind) for name, kind in self._types.items()} | dict.fromkeys(
+            self._left_out, "left out"
+        )
+
+    def continues(self, before: Settled) -> bool:
+        """Return whether files that were read before are read so with these."""
+        return self.settled() == before
+
     def infer(self, *, whole: bool) -> None:
         """Settle the fields and their types from the first block, or from all rows."""
+        self._by_all = whole
         kinds: dict[str, Kinds] = {}
         for file, block, line in self._blocks(size=BLOCK if whole else _FIRST):
             for number, row in _objects(file, block, line):
@@ -113,14 +127,14 @@ class JsonlReader:
                     raise as_text(error, name, self._source) from error
                 raise without(error, [name], self._source) from error
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows.
+    def batches(self, without: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, but those of some files.
 
         Raises:
             TypeMismatch: If a value does not have its field's type, or a field is new.
             InputError: If a line is no JSON object.
         """
-        for file, block, line in self._blocks():
+        for file, block, line in self._blocks(without=without):
             yield self._parsed(block) or self._built(file, block, line)
 
     def objects(self) -> Iterator[tuple[str, list[tuple[int, dict[str, Any]]]]]:
@@ -168,9 +182,11 @@ class JsonlReader:
         whole = len(raw) < _SAMPLE
         return detect_encoding(raw, given=self._source.encoding, whole=whole, where=file.name)
 
-    def _blocks(self, size: int = BLOCK) -> Iterator[tuple[SourceFile, Block, int]]:
+    def _blocks(
+        self, size: int = BLOCK, *, without: Collection[str] = ()
+    ) -> Iterator[tuple[SourceFile, Block, int]]:
         """Yield each file's blocks with the number of their first line."""
-        for file in self._files:
+        for file in (one for one in self._files if one.name not in without):
             line, encoding = 1, self._encodings[file].name
             with contextlib.closing(Utf8Stream(file, encoding=encoding)) as stream:
                 for block in row_blocks(stream, where=file.name, cut=last_line_end, size=size):

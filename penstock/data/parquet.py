@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from penstock.data.sources.columns import (
     as_text,
@@ -15,7 +15,7 @@ from penstock.data.sources.columns import (
     without,
     without_effect,
 )
-from penstock.data.sources.reader import Misread, SourceFile
+from penstock.data.sources.reader import Misread, Settled, SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.types.storage import check_unique, columns_of, converted, storage_type
 from penstock.data.types.value import TypeMismatch
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _ROWS = 65_536
 _BUFFER = 1 << 20
+
+_KINDS: dict[str, ColumnType] = {kind: kind for kind in get_args(ColumnType)}
+_HELD = {("integer", "number"), *(("", kind) for kind in _KINDS)}
+"""The type of a column in some files, and that of it in others, which holds both."""
 
 
 class _Type(NamedTuple):
@@ -49,6 +53,7 @@ class ParquetReader:
         self._source = source
         self._columns: tuple[Column, ...] = ()
         self._assumptions: list[Assumption] = []
+        self._found: dict[str, _Type] = {}
 
     def notes(self) -> list[str]:
         """Return how the files were read, in words."""
@@ -61,6 +66,34 @@ class ParquetReader:
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""
         return None
+
+    def settled(self) -> Settled:
+        """Return the type of each column; nothing where no file has a value."""
+        found = {name: known.type or "" for name, known in self._found.items()}
+        if len(self._files) > 1:
+            return found
+        # Of one file alone the schema's type is taken; beside others the value's would be.
+        with self._opened(self._files[0]) as parquet:
+            return found | dict.fromkeys(found.keys() & _without_values(parquet), "")
+
+    def continues(self, before: Settled) -> bool:
+        """Return whether files that were read before are read so with these, and read these so.
+
+        A column of whole numbers here, or without a value, may have been one of numbers.
+        """
+        now = self.settled()
+        if now.keys() != before.keys():
+            return False
+        if any(
+            (now[name], kind) not in _HELD for name, kind in before.items() if now[name] != kind
+        ):
+            return False
+        declared = self._source.types
+        self._columns = tuple(
+            Column(name=name, type=declared.get(name) or _KINDS.get(before[name], kind))
+            for name, kind in ((column.name, column.type) for column in self._columns)
+        )
+        return True
 
     def infer(self, *, whole: bool) -> None:  # noqa: ARG002 - a Parquet file says its types
         """Settle the columns from the files' own schemas."""
@@ -80,14 +113,15 @@ class ParquetReader:
             for name in self._large(file).intersection(names).difference(self._source.types):
                 found[name] = _Type("string", file)
                 self._assumptions.append(_long_numbers(name))
+        self._found = found
         self._columns = tuple(
             Column(name=name, type=self._source.types.get(name) or known.type or "string")
             for name, known in found.items()
         )
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, in the files' order."""
-        for file in self._files:
+    def batches(self, without: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, in the files' order, but those of some files."""
+        for file in (one for one in self._files if one.name not in without):
             with self._opened(file) as parquet:
                 names = [column.name for column in self._columns]
                 for batch in parquet.iter_batches(batch_size=_ROWS, columns=names):

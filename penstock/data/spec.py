@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator
 
+from penstock.common.claims import CLAIM, claim_of
 from penstock.records.dataset import ColumnType, Reading
 from penstock.records.spec import Spec
 
@@ -30,6 +31,11 @@ class SourceSpec(Spec):
         description="What to read of a source that keeps versions; empty means the newest. "
         "`delta://`: a version's number, or a time; `iceberg://`: a snapshot's id, a branch or a "
         "tag; `dvc://`: a revision of Git. `lakefs://` has it in `uri`",
+    )
+    incremental: str = Field(
+        default="",
+        description="A folder in which each ingest keeps its dataset, so that the next one reads "
+        "only files that came since; on a cluster `pvc://CLAIM/folder`. Empty: all is read",
     )
     query: str = Field(default="", description="SQL to run when `uri` is a database")
     format: Literal["auto", "csv", "parquet", "jsonl"] = Field(
@@ -86,6 +92,13 @@ class SourceSpec(Spec):
         default=(), description="Columns to read; empty means all of them"
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns to leave out")
+
+    @field_validator("incremental")
+    @classmethod
+    def _is_a_folder(cls, given: str) -> str:
+        if "://" in given and not (given.startswith(CLAIM) and claim_of(given)[0]):
+            raise ValueError(f"a folder, or pvc://CLAIM/folder, is needed, got {given!r}")
+        return given
 
     @field_validator("version", mode="before")
     @classmethod

@@ -127,6 +127,21 @@ class RowSample(Value):
     digest: str = Field(description="`sha256:<hex>` of the file")
 
 
+class Increment(Value):
+    """What of a dataset was read anew, and what was taken from the one before."""
+
+    before: str = Field(
+        default="", description="Content digest of the dataset before; empty: nothing is taken"
+    )
+    reused_files: int = Field(default=0, description="Files of the source that were not read again")
+    reused_rows: int = Field(default=0, description="Rows that are from them")
+    new_files: int = Field(description="Files of the source that were read")
+    new_rows: int = Field(description="Rows that are from them")
+    why_whole: str = Field(
+        default="", description="Why the whole source was read; empty: only what is new was"
+    )
+
+
 class Dataset(Record):
     """`_dataset.json`: the record beside the Parquet files of a dataset.
 
@@ -163,6 +178,10 @@ class Dataset(Record):
         default=None,
         description="How the same rows are read again. None: an older release wrote it, or the "
         "rows are not from a source",
+    )
+    increment: Increment | None = Field(
+        default=None,
+        description="What was reused and what is new, where `source.incremental` is set",
     )
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.captures.spec import CLAIM
+from penstock.common.claims import CLAIM
 from penstock.errors import InputError
 from penstock.rollout.spec import DeploymentSpec
 

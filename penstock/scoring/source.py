@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.csv.reader import CsvBlock, CsvReader
-from penstock.data.ingest import opened
 from penstock.data.jsonl import JsonlReader
+from penstock.data.opening import opened
 from penstock.data.sources.reader import Again, Misread, Reader
 from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.types.storage import columns_of, to_storage

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from penstock.captures.claims import reached
+from penstock.common.claims import reached
 from penstock.errors import InputError
 from penstock.records.scores import Scores
 from penstock.scoring.partitions import no_folders

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from penstock.data.csv.row_errors import line_of_row
 from penstock.data.csv.skipped_lines import assumptions_of
 from penstock.data.sources.columns import check_same_columns, chosen
 from penstock.data.sources.encoding_guess import guess_encoding
-from penstock.data.sources.reader import Misread, NotUtf8, SourceFile
+from penstock.data.sources.reader import Misread, NotUtf8, Settled, SourceFile
 from penstock.data.sources.text import BLOCK, Block
 from penstock.data.spec import SourceSpec
 from penstock.data.types import inference
@@ -88,6 +88,7 @@ class CsvReader:
         self._parser = Parser(self.names, source)
         self._plan: dict[str, Plan] = {}
         self._assumed: list[Assumption] = []
+        self._by_all = False
 
     def notes(self) -> list[str]:
         """Return how the files were read, in words."""
@@ -116,6 +117,20 @@ class CsvReader:
         formats = tuple(plan.written for plan in self._plan.values() if plan.written is not None)
         return Reading(na_values=self._source.na_values, strip=self._source.strip, formats=formats)
 
+    def settled(self) -> Settled | None:
+        """Return how each column is read.
+
+        None where that was settled by all rows, or an encoding was guessed: of several files
+        together.
+        """
+        if self._by_all or any(layout.guessed for layout in self._layouts):
+            return None
+        return {name: repr(self._plan[name]) for name in sorted(self._plan)}
+
+    def continues(self, before: Settled) -> bool:
+        """Return whether files that were read before are read so with these."""
+        return self.settled() == before
+
     def infer(self, *, whole: bool) -> None:
         """Settle how every column is read, from the first block or from all rows.
 
@@ -124,6 +139,7 @@ class CsvReader:
         """
         text_counts = {name: TextCounts() for name in self.names}
         more = len(self._layouts) > 1 and not whole
+        self._by_all = whole
         for layout in self._layouts if whole else self._layouts[:1]:
             seen = 0
             for block in self._blocks.of(layout, size=BLOCK if whole else _FIRST):
@@ -163,15 +179,16 @@ class CsvReader:
             self._plan[name], assumed = inference.plan_of(name, counted, file)
             self._assumed += assumed
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the types that `infer` settled, in order.
+    def batches(self, without: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the types that `infer` settled, in order, but those of some files.
 
         Raises:
             TypeMismatch: If a value does not fit and its type was inferred from the first block.
             InputError: If a row is ragged, bytes are not text, or a declared type does not fit.
         """
         for layout in self._layouts:
-            yield from self._file_batches(layout)
+            if layout.file.name not in without:
+                yield from self._file_batches(layout)
 
     def explain(self, mismatch: TypeMismatch) -> InputError:
         """Return the error for a value that does not have the type of its column."""

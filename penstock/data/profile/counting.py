@@ -38,6 +38,18 @@ class RowSampler:
         self._bound = np.uint64(2**64 - 1)
         self._ranks = np.empty(0, dtype=np.uint64)
 
+    def state(self) -> dict[str, Any]:
+        """Return what `restored` makes an equal one of."""
+        return {"rows": self._rows, "bound": int(self._bound), "ranks": self._ranks}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> RowSampler:
+        """Return one that goes on from a state."""
+        sampler = cls()
+        sampler._rows, sampler._bound = state["rows"], np.uint64(state["bound"])
+        sampler._ranks = state["ranks"]
+        return sampler
+
     def draw(self, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
         """Return which rows of the next batch to take, and which taken before stay; None: all."""
         ranks = mix(np.arange(self._rows, self._rows + rows, dtype=np.uint64))

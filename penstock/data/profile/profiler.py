@@ -11,7 +11,8 @@ when counting was given up.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +133,48 @@ class ColumnProfiler:
                 remedy="Correct it in the source or give it in a larger unit; or add its text to "
                 "na_values to read it as missing.",
             )
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restored` makes an equal one of: numbers, arrays of numpy and of Arrow."""
+        shared = {
+            "rows": self._rows,
+            "nulls": self._nulls,
+            "sample": np.concatenate([np.empty(0), *self._sample]),
+        }
+        if self._counter is not None:
+            counter = self._counter
+            return shared | {
+                "keys": counter.keys,
+                "counts": counter.counts,
+                "values": counter.values,
+            }
+        self._merge_sketch()
+        return shared | {
+            "heavy": self._heavy,
+            "heavy_values": self._heavy_values,
+            "sketch": self._sketch,
+            "bound": int(self._bound),
+            "moments": astuple(self._moments),
+            "lengths": self._lengths,
+            "infinite": self.infinite,
+        }
+
+    @classmethod
+    def restored(cls, column: Column, state: Mapping[str, Any]) -> ColumnProfiler:
+        """Return one that goes on from a state."""
+        profiler = cls(column)
+        profiler._rows, profiler._nulls = state["rows"], state["nulls"]
+        profiler._sample = [state["sample"]]
+        if "keys" in state:
+            profiler._counter = Counter(state["keys"], state["counts"], state.get("values"))
+            return profiler
+        profiler._counter = None
+        profiler._heavy, profiler._heavy_values = state["heavy"], state.get("heavy_values")
+        profiler._sketch, profiler._bound = state["sketch"], np.uint64(state["bound"])
+        profiler._moments = Moments(*state["moments"])
+        profiler._lengths = tuple(state["lengths"]) if state["lengths"] else None
+        profiler.infinite = state["infinite"]
+        return profiler
 
     def is_counting(self) -> bool:
         """Whether there were at most 10,000 different values so far."""
@@ -287,6 +330,32 @@ class TableProfiler:
             return
         for profiler, array in profiled:
             profiler.add(array, taken, kept, hashed=False)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restored` makes an equal one of, which goes on with more rows."""
+        return {
+            "digest": {"rows": self.digest.rows, "sums": self.digest.sums},
+            "sampler": self._sampler.state(),
+            "columns": [profiler.state() for profiler in self._profilers],
+        }
+
+    @classmethod
+    def restored(cls, columns: Sequence[Column], state: Mapping[str, Any]) -> TableProfiler:
+        """Return one that goes on from a state.
+
+        Args:
+            columns: The columns that it was of.
+            state: What `state` returned.
+        """
+        table = cls(columns)
+        table.digest.rows = state["digest"]["rows"]
+        table.digest.sums = tuple(state["digest"]["sums"])
+        table._sampler = RowSampler.restored(state["sampler"])
+        table._profilers = [
+            ColumnProfiler.restored(column, one)
+            for column, one in zip(columns, state["columns"], strict=True)
+        ]
+        return table
 
     def repetitive(self) -> list[str]:
         """Return the columns whose values are still few enough to be counted one by one."""

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -13,9 +14,10 @@ from urllib.parse import urlsplit
 
 from penstock.common.files import folder_beside
 from penstock.common.secrets import resolve
+from penstock.data.hashing.content import digest_of_bytes
 from penstock.data.sources import _gcsfs_import
 from penstock.data.sources.addresses import is_local, local_path
-from penstock.data.sources.reader import Format, SourceFile
+from penstock.data.sources.reader import Format, FoundFile, SourceFile
 from penstock.data.sources.signatures import check_page, check_table, compression_of, is_json
 from penstock.data.spec import SourceSpec
 from penstock.data.table.disk import FULL
@@ -45,17 +47,20 @@ _FIRST_CONTACT = 60.0
 _START = 1 << 16
 """Bytes of a text from which its format is detected."""
 
+_MARKS = ("ETag", "etag", "md5Hash", "content_md5", "md5")
+"""By which stores name content, as fsspec's clients pass it on."""
+
 _STALLED = 60.0
 _CONNECT = 10.0
 
 
 @contextlib.contextmanager
-def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
-    """Yield the files that a source names, sorted by name, all of one format.
+def found_files(source: SourceSpec, *, beside: Path) -> Iterator[list[FoundFile]]:
+    """Yield the files that a source names, sorted by name.
 
-    References to secrets in its address are resolved. Remote files are copied into a folder beside
-    `beside` that lives as long as the block, so that Parquet can be read at random and a second
-    pass costs no second download.
+    References to secrets in its address are resolved. Remote files are copied, when they are taken,
+    into a folder beside `beside` that lives as long as the block, so that Parquet can be read at
+    random and a second pass costs no second download.
 
     Raises:
         InputError: If nothing is there, a reference leads nowhere, or it is not known how to read
@@ -64,11 +69,18 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
     """
     source = source.model_copy(update={"uri": resolve(source.uri, where="source.uri")})
     if is_local(source.uri):
-        found = _find(Path(local_path(source.uri)))
-        yield checked([source_file(source, str(p), p) for p in found], source)
+        yield [_local(path, source) for path in _find(Path(local_path(source.uri)))]
         return
     with folder_beside(beside, kind="source") as folder:
-        yield checked(_fetched(source, folder), source)
+        yield _remote(source, folder)
+
+
+def _local(path: Path, source: SourceSpec) -> FoundFile:
+    return FoundFile(
+        str(path.absolute()),
+        mark=partial(digest_of_bytes, path),
+        take=partial(source_file, source, str(path), path),
+    )
 
 
 def _find(path: Path) -> list[Path]:
@@ -182,8 +194,8 @@ def checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
     return found
 
 
-def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
-    """Copy what a remote address names into `folder`."""
+def _remote(source: SourceSpec, folder: Path) -> list[FoundFile]:
+    """Return what a remote address names, to be copied into `folder`."""
     scheme = source.uri.split("://", 1)[0]
     shown = redact_address(source.uri)
     system, root = open_store(source.uri)
@@ -201,32 +213,52 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
         name = Path(urlsplit(address).path if web else address).name or "download"
         label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
         found.append((address, name, label))
-    return copied(system, found, source=source, folder=folder)
+    return stored_files(system, root, found, source=source, folder=folder)
 
 
-def copied(
-    system: Any, found: Sequence[tuple[str, str, str]], *, source: SourceSpec, folder: Path
-) -> list[SourceFile]:
-    """Copy files of a store into a folder.
+def stored_files(
+    system: Any,
+    root: str,
+    found: Sequence[tuple[str, str, str]],
+    *,
+    source: SourceSpec,
+    folder: Path,
+) -> list[FoundFile]:
+    """Return files of a store, each of which is copied when it is taken.
 
     Args:
         system: The store, as fsspec has it.
+        root: The path that they were found by.
         found: Of each file its path there, its name, and what to call it to people.
         source: How they are read.
         folder: Where to; each gets a folder of its own in it.
-
-    Raises:
-        InputError: If one is gone, or holds no table.
-        ServiceError: If the store refuses.
     """
-    files = []
-    for number, (address, name, label) in enumerate(found):
-        path = folder / f"{number:05d}" / name
+
+    def take(address: str, path: Path, label: str) -> SourceFile:
+        """Raise InputError if it is gone or holds no table, ServiceError if the store refuses."""
         path.parent.mkdir()
         with store_errors(label):
             system.get_file(address, str(path))
-        files.append(source_file(source, label, path))
-    return files
+        return source_file(source, label, path)
+
+    def mark(address: str, label: str) -> str:
+        with store_errors(label):
+            return _mark(system.info(address))
+
+    return [
+        FoundFile(
+            address.removeprefix(root) or name,
+            mark=partial(mark, address, label),
+            take=partial(take, address, folder / f"{number:05d}" / name, label),
+        )
+        for number, (address, name, label) in enumerate(found)
+    ]
+
+
+def _mark(info: dict[str, Any]) -> str:
+    """Return what a store says of a file's content; its size or time alone say too little."""
+    named = next((str(info[name]) for name in _MARKS if info.get(name)), "")
+    return f"{info.get('size')} bytes, {named}" if named else ""
 
 
 def open_store(address: str) -> tuple[Any, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from penstock.data.types.value import TypeMismatch
 from penstock.errors import InputError
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Format = Literal["csv", "parquet", "jsonl"]
+
+Settled: TypeAlias = dict[str, str]
+"""How each column is read, in a reader's own words: where they are equal, so are the values."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,35 @@ class SourceFile:
     path: Path
     format: Format
     compression: str
+
+
+class FoundFile:
+    """A file that a source names, which is not on this machine yet, or was not looked at.
+
+    Args:
+        key: Its name in the source: the same in every version of it.
+        mark: Returns what is another text as soon as its content is another; empty: nothing says.
+        take: Brings it here.
+    """
+
+    def __init__(
+        self, key: str, *, mark: Callable[[], str], take: Callable[[], SourceFile]
+    ) -> None:
+        self.key = key
+        self.mark = mark
+        self._take = take
+        self._taken: SourceFile | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was taken."""
+        return self._taken is not None
+
+    def taken(self) -> SourceFile:
+        """Return it on this machine; asked again, the same."""
+        if self._taken is None:
+            self._taken = self._take()
+        return self._taken
 
 
 class Reader(Protocol):
@@ -60,6 +92,22 @@ class Reader(Protocol):
 
     def reading(self) -> Reading | None:
         """Return how its texts were read, if it holds texts."""
+
+
+class ContinuingReader(Reader, Protocol):
+    """A reader of files that can leave out those whose rows were read before."""
+
+    def batches(self, without: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, as `Reader.batches` does, but those of the files of these names."""
+
+    def settled(self) -> Settled | None:
+        """Return what was settled of how the rows are read; None: it depends on all of them."""
+
+    def continues(self, before: Settled) -> bool:
+        """Return whether all files together are read as those before were, and read them so.
+
+        Asked after `infer`, which saw the first file of all and those that are new.
+        """
 
 
 class Again(Exception):  # noqa: N818 - no error to show

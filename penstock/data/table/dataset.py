@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from penstock.data.hashing.digest import RowDigest
-    from penstock.data.table.writer import Writer
+    from penstock.data.table.writer import RowsBefore, Writer
 
 _ROWS = 65_536
 _COLUMNS = 64
@@ -263,7 +263,11 @@ def write_dataset(
 
 @contextlib.contextmanager
 def writing(
-    output: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
+    output: Path,
+    *,
+    digest: RowDigest | None = None,
+    sample_of: int | None = None,
+    begin: Callable[[Path], RowsBefore] | None = None,
 ) -> Iterator[Writer]:
     """Yield what takes the rows of a dataset; its `finish` makes the record.
 
@@ -274,6 +278,8 @@ def writing(
         digest: The digest of all rows that will come, where their hashes are known.
         sample_of: How many rows will come: some are written as JSON lines too, see
             `penstock.data.sample`. None writes none.
+        begin: Puts the files of rows that are written already into the folder, and says what they
+            hold.
 
     Raises:
         InputError: If the disk is full, or the folder holds something.
@@ -283,7 +289,14 @@ def writing(
     with (
         disk_errors(output),
         files.whole_folder(output) as folder,
-        contextlib.closing(Writer(folder, digest=digest, sample_of=sample_of)) as writer,
+        contextlib.closing(
+            Writer(
+                folder,
+                digest=digest,
+                sample_of=sample_of,
+                before=begin(folder) if begin else None,
+            )
+        ) as writer,
     ):
         yield writer
 

@@ -6,14 +6,16 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from penstock.data.sources.files import store_errors
 from penstock.data.spec import SourceSpec
 from penstock.data.versioned.opening import OpenedVersion
+from penstock.data.versioned.table_reader import reading
 from penstock.errors import InputError
 from penstock.records.origin import DataReference
 from penstock.redaction import redact, redact_address
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _ROWS = 65_536
+
+_GONE = (
+    "VACUUM removes files of older versions: name a newer version, or restore the file from a "
+    "backup."
+)
 
 _PATIENCE = {
     "connect_timeout": "10s",
@@ -96,7 +103,18 @@ class DeltaVersion:
         if mode != "none":
             raise DeltaProtocolError(f"columnMapping, mode {mode}")
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def files(self) -> dict[str, str]:
+        """Return its files; a change of any row of one writes another."""
+        import pyarrow as pa
+
+        actions = pa.record_batch(self._table.get_add_actions())
+        # The log has paths as they stand in an address.
+        found = zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
+        return {unquote(path): f"{size} bytes" for path, size in sorted(found)}
+
+    def batches(
+        self, names: Sequence[str], *, without: Collection[str]
+    ) -> Iterator[pa.RecordBatch]:
         """Yield some columns of its rows, file by file in the order of their names.
 
         Raises:
@@ -105,7 +123,9 @@ class DeltaVersion:
         schema = self.schema()
         fragments = sorted(self._dataset.get_fragments(), key=lambda one: str(one.path))
         for fragment in fragments:
-            with _reading(self.where, self.title):
+            if fragment.path in without:
+                continue
+            with reading(self.where, self.title, errors=_errors, remedy=_GONE):
                 yield from fragment.to_batches(
                     schema=schema, columns=list(names), batch_size=_ROWS, use_threads=False
                 )
@@ -228,22 +248,6 @@ def _options(place: str) -> dict[str, str]:
     # A store that the environment names by http:// is meant to be read so.
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return _PATIENCE | ({"allow_http": "true"} if plain else {})
-
-
-@contextlib.contextmanager
-def _reading(where: str, title: str) -> Iterator[None]:
-    try:
-        with _errors(where):
-            yield
-    except InputError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise InputError(
-            f"a file of {title} is gone",
-            where=where,
-            remedy="VACUUM removes files of older versions: name a newer version, or restore the "
-            "file from a backup.",
-        ) from error
 
 
 @contextlib.contextmanager

@@ -87,13 +87,22 @@ class _Checked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._system, name)
 
+    def info(self, address: str) -> dict[str, Any]:
+        named = self._named(address)
+        return self._system.info(address) | ({"md5": named.value} if named else {})
+
+    def _named(self, address: str) -> Any:
+        """Return the digest that the commit names; None: Git has the file itself."""
+        entry = self._system.info(address).get("dvc_info", {}).get("entry")
+        named = entry.hash_info if entry else None
+        return named if named and named.name in _DIGESTS else None
+
     def get_file(self, address: str, to: str) -> None:
         from dvc_data.hashfile.hash import file_md5
 
         self._system.get_file(address, to)
-        entry = self._system.info(address).get("dvc_info", {}).get("entry")
-        named = entry.hash_info if entry else None
-        if named and named.name in _DIGESTS and file_md5(to, name=named.name) != named.value:
+        named = self._named(address)
+        if named and file_md5(to, name=named.name) != named.value:
             raise IntegrityError(
                 f"the file has other bytes than its commit names, md5 {named.value}",
                 where=address,

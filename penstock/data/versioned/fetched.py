@@ -1,4 +1,4 @@
-"""Copies the files of a version into a folder that lives as long as they are read."""
+"""Finds the files of a version; those that are taken are copied into a folder of their own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock.common.files import folder_beside
-from penstock.data.sources.files import checked, copied, listed, store_errors
-from penstock.data.sources.reader import SourceFile
+from penstock.data.sources.files import listed, store_errors, stored_files
+from penstock.data.sources.reader import FoundFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 
@@ -17,15 +17,15 @@ from penstock.errors import InputError
 @contextlib.contextmanager
 def fetched(
     system: Any, root: str, *, source: SourceSpec, where: str, beside: Path
-) -> Iterator[list[SourceFile]]:
-    """Yield copies of the files that a path, folder or glob names in a file system at one version.
+) -> Iterator[list[FoundFile]]:
+    """Yield the files that a path, folder or glob names in a file system at one version.
 
     Args:
         system: The file system, as fsspec has it.
         root: The path in it.
         source: How they are read.
         where: The address, for people.
-        beside: The copies are in a folder beside it.
+        beside: Those that are taken are copied into a folder beside it.
 
     Raises:
         InputError: If nothing is there, or a file is gone.
@@ -44,4 +44,4 @@ def fetched(
             (address, Path(address).name, where if len(remote) == 1 else f"{where}: {address}")
             for address in remote
         ]
-        yield checked(copied(system, found, source=source, folder=folder), source)
+        yield stored_files(system, root, found, source=source, folder=folder)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.sources.files import store_errors
 from penstock.data.spec import SourceSpec
 from penstock.data.versioned.opening import OpenedVersion
+from penstock.data.versioned.table_reader import reading
 from penstock.errors import InputError, ServiceError
 from penstock.records.origin import DataReference
 from penstock.redaction import redact, redact_address
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 _ADDRESS = re.compile(r"iceberg://(?P<catalog>[^/]+)/(?P<table>[^/]+)")
+
+_GONE = (
+    "Removing orphan files or expired snapshots deletes files: name a newer snapshot, or restore "
+    "the file from a backup."
+)
 
 
 @contextlib.contextmanager
@@ -66,7 +72,13 @@ class IcebergSnapshot:
 
         return schema_to_pyarrow(self._scan().projection())
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def files(self) -> dict[str, str]:
+        """Return its data files; the deletes of their rows are in files of their own."""
+        return {str(task.file.file_path): _mark(task) for task in self._tasks(("*",))}
+
+    def batches(
+        self, names: Sequence[str], *, without: Collection[str]
+    ) -> Iterator[pa.RecordBatch]:
         """Yield some columns of its rows, file by file in the order of their names.
 
         The library holds the rows of one data file at a time.
@@ -77,17 +89,29 @@ class IcebergSnapshot:
         from pyiceberg.io.pyarrow import ArrowScan
 
         scan = self._scan(tuple(names))
-        with _reading(self.where, self.title):
-            tasks = sorted(scan.plan_files(), key=lambda task: str(task.file.file_path))
         rows = ArrowScan(
             scan.table_metadata, scan.io, scan.projection(), scan.row_filter, scan.case_sensitive
         )
-        for task in tasks:
-            with _reading(self.where, self.title):
-                yield from rows.to_record_batches([task])
+        for task in self._tasks(tuple(names)):
+            if str(task.file.file_path) not in without:
+                with self._reading():
+                    yield from rows.to_record_batches([task])
 
     def _scan(self, names: tuple[str, ...] = ("*",)) -> Any:
         return self._table.scan(selected_fields=names, snapshot_id=self._snapshot)
+
+    def _tasks(self, names: tuple[str, ...]) -> list[Any]:
+        """Return what reads each data file, sorted by their names."""
+        with self._reading():
+            return sorted(self._scan(names).plan_files(), key=lambda task: str(task.file.file_path))
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return reading(self.where, self.title, errors=store_errors, remedy=_GONE)
+
+
+def _mark(task: Any) -> str:
+    deletes = sorted(str(one.file_path) for one in task.delete_files)
+    return "; ".join((f"{task.file.file_size_in_bytes} bytes", *deletes))
 
 
 def _table(address: str, shown: str) -> Table:
@@ -151,19 +175,3 @@ def _snapshot(table: Table, version: str, shown: str) -> Snapshot:
             remedy="It may have expired. The table's branches and tags are: " + kept + ".",
         )
     return found
-
-
-@contextlib.contextmanager
-def _reading(where: str, title: str) -> Iterator[None]:
-    try:
-        with store_errors(where):
-            yield
-    except InputError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise InputError(
-            f"a file of {title} is gone",
-            where=where,
-            remedy="Removing orphan files or expired snapshots deletes files: name a newer "
-            "snapshot, or restore the file from a backup.",
-        ) from error

@@ -11,7 +11,7 @@ from typing import get_args
 
 from penstock.common.secrets import resolve
 from penstock.data.sources.addresses import versioned_folder
-from penstock.data.sources.reader import SourceFile
+from penstock.data.sources.reader import FoundFile
 from penstock.data.spec import SourceSpec
 from penstock.data.versioned.table_reader import VersionedTable
 from penstock.errors import InputError
@@ -27,13 +27,13 @@ class OpenedVersion:
         reference: What was read.
         pinned: The source with the reference that it resolved to.
         table: Rows with types of their own.
-        files: Copies of the files, on this machine.
+        files: Its files.
     """
 
     reference: DataReference
     pinned: SourceSpec
     table: VersionedTable | None = None
-    files: list[SourceFile] = field(default_factory=list)
+    files: list[FoundFile] = field(default_factory=list)
 
 
 def kind_of(uri: str) -> VersionedKind | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.data.sources.columns import chosen, without, without_effect
-from penstock.data.sources.reader import Misread
+from penstock.data.sources.reader import Misread, Settled
 from penstock.data.spec import SourceSpec
 from penstock.data.types.storage import check_unique, columns_of, converted, storage_type
 from penstock.data.types.value import TypeMismatch
@@ -15,6 +16,8 @@ from penstock.records.dataset import Assumption, Column, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_ID = b"PARQUET:field_id"
 
 
 class VersionedTable(Protocol):
@@ -31,8 +34,46 @@ class VersionedTable(Protocol):
     def schema(self) -> pa.Schema:
         """Return its columns at this version."""
 
-    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield some columns of its rows, always in the same order; a few row groups at a time."""
+    def files(self) -> dict[str, str]:
+        """Return its data files in the order of reading, each with what says that it is the same.
+
+        A file whose rows are fewer than at another version, because some were deleted, is not.
+        """
+
+    def batches(
+        self, names: Sequence[str], *, without: Collection[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield some columns of its rows, always in the same order; a few row groups at a time.
+
+        Args:
+            names: Which columns.
+            without: Files whose rows are left out.
+        """
+
+
+@contextlib.contextmanager
+def reading(
+    where: str,
+    title: str,
+    *,
+    errors: Callable[[str], contextlib.AbstractContextManager[None]],
+    remedy: str,
+) -> Iterator[None]:
+    """Raise what reading a table's files raises as our errors; of one that is gone it is said.
+
+    Args:
+        where: The table's address.
+        title: The table, for people.
+        errors: Turns what the table's library raises into our errors.
+        remedy: What to do where a file is gone.
+    """
+    try:
+        with errors(where):
+            yield
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise InputError(f"a file of {title} is gone", where=where, remedy=remedy) from error
 
 
 class TableReader:
@@ -47,6 +88,7 @@ class TableReader:
         self._table = table
         self._source = source
         self._columns: tuple[Column, ...] = ()
+        self._ids: dict[str, str] = {}
 
     def notes(self) -> list[str]:
         """Return how the table was read."""
@@ -76,18 +118,30 @@ class TableReader:
                 error.what, where=f"{self._table.where}: {error.where}", remedy=error.remedy
             )
             raise without(located, bad, self._source) from error
+        self._ids = {one.name: str((one.metadata or {}).get(_ID, b"")) for one in fields}
         declared = self._source.types
         self._columns = tuple(
             Column(name=column.name, type=declared.get(column.name, column.type))
             for column in stored
         )
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows."""
+    def settled(self) -> Settled:
+        """Return the type of each column, and its identity where the table gives it one.
+
+        A column of Iceberg that was dropped and made anew has another, and no value in old files.
+        """
+        return {column.name: f"{column.type} {self._ids[column.name]}" for column in self._columns}
+
+    def continues(self, before: Settled) -> bool:
+        """Return whether the table's columns are those of the version before."""
+        return self.settled() == before
+
+    def batches(self, without: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, but those of some files."""
         import pyarrow as pa
 
         names = [column.name for column in self._columns]
-        for batch in self._table.batches(names):
+        for batch in self._table.batches(names, without=without):
             arrays = [self._typed(batch.column(one.name), one) for one in self._columns]
             yield pa.RecordBatch.from_arrays(arrays, names)
 

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.captures.claims import reached
 from penstock.captures.places import place_at
+from penstock.common.claims import reached
 from penstock.common.progress import say
 from penstock.errors import InputError, IntegrityError, PenstockError
 from penstock.monitoring.cluster.interventions import ClusterExecutor

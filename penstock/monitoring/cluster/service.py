@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.captures.claims import reached
-from penstock.captures.spec import CLAIM
+from penstock.common.claims import CLAIM, reached
 from penstock.errors import InputError, IntegrityError, PenstockError
 from penstock.monitoring.store.collect import Reading, Watched, known_version
 from penstock.monitoring.store.pod_totals import PodTotals

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.captures.spec import CLAIM, GRACE, ShippedCapturesSpec, claim_of
+from penstock.captures.spec import GRACE, ShippedCapturesSpec
+from penstock.common.claims import CLAIM, claim_of
 from penstock.serving.server import STOP_SECONDS
 
 SPOOL = "/var/spool/penstock"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from penstock.captures.places import place_at
 from penstock.captures.segments import EXPERIMENTS
-from penstock.captures.spec import CLAIM
 from penstock.cluster import client as kube
 from penstock.common import progress
+from penstock.common.claims import CLAIM
 from penstock.errors import InputError, ServiceError
 from penstock.rollout.backends.kserve import pods
 from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.captures.spec import CLAIM, claim_of
 from penstock.errors import InputError
+
+CLAIM = "pvc://"
+"""What an address begins with that is a claim of the cluster: `pvc://NAME/folder`."""
 
 MOUNT = Path("/mnt/penstock")
 """Where the pods of a step have claims: a folder by the name of each."""
@@ -33,7 +35,7 @@ def reached(address: str, *, where: str) -> str:
         raise InputError(
             "a claim of the cluster is reached from pods that mount it alone",
             where=f"{where}: {address}",
-            remedy=f"Run the monitor there (docs/monitoring.md), or mount the claim at {mounted}.",
+            remedy=f"Run it in such a pod, as pipelines do, or mount the claim at {mounted}.",
         )
     return str(mounted / folder)
 
@@ -47,3 +49,14 @@ def claims_in(*addresses: str) -> tuple[str, ...]:
     """
     found = (claim_of(one)[0] for one in addresses if one.startswith(CLAIM))
     return tuple(dict.fromkeys(found))
+
+
+def claim_of(destination: str) -> tuple[str, str]:
+    """Return the claim and the folder in it that an address of the kind `pvc://` names.
+
+    Example:
+        >>> claim_of("pvc://captures/shop/rows")
+        ('captures', 'shop/rows')
+    """
+    claim, _, folder = destination.removeprefix(CLAIM).partition("/")
+    return claim, folder.strip("/")

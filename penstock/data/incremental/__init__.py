@@ -1,0 +1,1 @@
+"""Ingest of what is new: the rows of files that were read before are taken from a kept dataset."""
