@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.common import mlflow_access
 from penstock.common.secrets import keep_environment, resolve
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.redaction import redact
 
 if TYPE_CHECKING:
+    import httpx
     from mlflow import MlflowClient
+
+    from penstock.common.mlflow_access import R
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The stores that MLflow reaches by SQLAlchemy, by the schemes of their addresses."""
@@ -61,15 +66,74 @@ def client(tracking_uri: str = "") -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     reached = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    if mlflow_access.asks_by_account() and mlflow_access.in_a_pod():
+        _ask_by_account()
     try:
         reached.search_experiments(max_results=1)
+    except PenstockError:
+        raise
     except Exception as error:
         raise ServiceError(
             f"MLflow does not answer: {reason(error)}",
             where=uri,
-            remedy="Start the server or correct MLFLOW_TRACKING_URI.",
+            remedy=mlflow_access.remedy_of(_status_of(error), said=str(error))
+            or "Start the server or correct MLFLOW_TRACKING_URI.",
         ) from error
     return reached
+
+
+def _ask_by_account() -> None:
+    """Make MLflow's client ask by the account of the pod that this is.
+
+    MLflow's own provider of that name does so only where Kubernetes' client is installed, which the
+    images of steps do not have: 800 modules, of which it needs none to read a file.
+    """
+    from mlflow.tracking.request_auth import registry
+
+    providers = registry._request_auth_provider_registry._registry
+    name = os.environ["MLFLOW_TRACKING_AUTH"]
+    if not any(isinstance(one, _AccountProvider) and one.name == name for one in providers):
+        providers.insert(0, _AccountProvider(name))
+
+
+class _AccountProvider:
+    """What MLflow's client asks for the authentication of a request."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_name(self) -> str:
+        return self.name
+
+    def get_auth(self) -> Callable[[R], R]:
+        return mlflow_access.signed
+
+
+def _status_of(error: Exception) -> int | None:
+    """Return the HTTP status that MLflow's client reports, if it does."""
+    found = re.search(r"error code (\d{3})", str(error))
+    if found:
+        return int(found[1])
+    status = getattr(error, "get_http_status_code", None)
+    return int(status()) if status else None
+
+
+def refusal(error: Exception, response: httpx.Response, *, where: str) -> ServiceError:
+    """Return what to say where MLflow's server refuses a request that MLflow's client did not make.
+
+    Args:
+        error: What the client raised.
+        response: What the server said.
+        where: The server.
+    """
+    status = response.status_code
+    said = redact(" ".join(response.text.split())) or reason(error)
+    return ServiceError(
+        f"MLflow refuses ({status}): {said:.300}",
+        where=redact(where),
+        remedy=mlflow_access.remedy_of(status, said=response.text)
+        or "Check that the server is up and this account may read the model.",
+    )
 
 
 def experiment_id(store: MlflowClient, name: str) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from pathlib import Path
 
 from penstock.cluster.client import PODS, Kube, Manifest, connect
+from penstock.common.pod_account import ACCOUNT
 from penstock.errors import ServiceError
-
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where Kubernetes mounts token, certificate and namespace of a pod's account."""
 
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _NAMES = ("KFP_POD_NAME", "HOSTNAME")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from penstock import tracking
-from penstock.common import files, progress
+from penstock.common import files, mlflow_access, progress
 from penstock.errors import IntegrityError, NotApprovedError, ServiceError
 from penstock.gate.approval import ApprovalSpec, Judgement
 from penstock.records.approval import ApprovalOutcome
@@ -207,14 +207,11 @@ class _Served:
         import httpx
 
         self._uri, self._name, self._version = uri, name, str(version)
-        user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
-        token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
         insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true")
         authority = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", "")
         self._http = httpx.Client(
             base_url=f"{uri.rstrip('/')}/api/2.0/mlflow/",
-            auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
-            headers={"authorization": f"Bearer {token}"} if token and not user else {},
+            auth=mlflow_access.signed,
             verify=False if insecure else _verification(authority),
             timeout=_TIMEOUT,
         )
@@ -237,6 +234,8 @@ class _Served:
             response = self._http.request(method, path, **given)
             response.raise_for_status()
             found: dict[str, Any] = response.json()
+        except httpx.HTTPStatusError as error:
+            raise tracking.refusal(error, error.response, where=self._uri) from error
         except (httpx.HTTPError, ValueError) as error:
             raise ServiceError(
                 f"MLflow does not respond: {tracking.reason(error)}",

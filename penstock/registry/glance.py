@@ -8,7 +8,6 @@ anything reads with `penstock.registry.versions`.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import tracking
+from penstock.common import mlflow_access
 from penstock.errors import InputError, ServiceError
 from penstock.redaction import redact
 
@@ -140,18 +140,16 @@ def _pairs(store: sqlite3.Connection, query: str, name: str) -> dict[str, str]:
 def _from_server(name: str, uri: str) -> GlancedModel | None:
     import httpx
 
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
-    password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
     base = uri.rstrip("/") + "/api/2.0/mlflow/"
     try:
         with httpx.Client(
             base_url=base,
             timeout=TIMEOUT,
-            headers={"authorization": f"Bearer {token}"} if token else {},
-            auth=(user, password) if user and not token else None,
+            auth=mlflow_access.signed,
         ) as client:
             return _from_answers(name, client)
+    except httpx.HTTPStatusError as error:
+        raise tracking.refusal(error, error.response, where=uri) from error
     except (httpx.HTTPError, httpx.InvalidURL, LookupError, ValueError, TypeError) as error:
         raise ServiceError(
             f"MLflow does not answer as it should: {tracking.reason(error)}",

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.cluster import client as kube
+from penstock.common.pod_account import ACCOUNT
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.gate.approval import ApprovalSpec
 from penstock.records.intervention import RunOrder, RunState, RunStatus
@@ -32,7 +32,7 @@ _CUT_SHORT = "The run that it belonged to had ended before it did."
 """Why a rollout is taken back that nobody drives any more."""
 
 _ENDED = ("Succeeded", "Failed", "Error")
-_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NAMESPACE = ACCOUNT / "namespace"
 
 
 def own_namespace() -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-import wsgiref.simple_server
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from running_process import LOOPBACK, served, silent_port
+from mlflow_over_http import mlflow_over_http
+from running_process import LOOPBACK, silent_port
 
 from penstock.errors import InputError, ServiceError
 from penstock.registry import versions
@@ -35,19 +35,8 @@ def store(uri: str) -> MlflowClient:
 
 @pytest.fixture
 def server(uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """MLflow's own answers over HTTP, in this process: its whole server takes ten seconds."""
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
-    from mlflow.server import app, handlers
-
-    monkeypatch.setattr(handlers, "_model_registry_store", None)
-    monkeypatch.setattr(handlers, "_tracking_store", None)
-    made = wsgiref.simple_server.make_server(LOOPBACK, 0, app, handler_class=Silent)
-    with served(made):
-        yield f"http://{LOOPBACK}:{made.server_port}"
-
-
-class Silent(wsgiref.simple_server.WSGIRequestHandler):
-    def log_message(self, *args: object) -> None: ...
+    with mlflow_over_http(uri, monkeypatch) as address:
+        yield address
 
 
 def as_mlflow_has_it(store: MlflowClient) -> GlancedModel:
