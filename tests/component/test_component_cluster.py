@@ -183,6 +183,18 @@ def test_a_wrong_setting_is_refused_when_the_project_is_loaded(cluster: Any, wor
         project(**cluster)
 
 
+def test_the_step_that_ingests_mounts_the_claim_where_datasets_are_kept(tmp_path: Path) -> None:
+    source = project().source.model_copy(update={"incremental": "pvc://rows/kept"})
+    kept = project().model_copy(update={"source": source})
+    compile_release(kept, output=tmp_path / "p.yaml")
+    spec, platform = yaml.load_all((tmp_path / "p.yaml").read_text(), Loader=LOADER)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    mounts = {name: one["pvcMount"][0]["mountPath"] for name, one in executors.items()}
+    assert mounts == {labels(spec)["ingest"]: "/mnt/penstock/rows"}
+    defaults = spec["root"]["inputDefinitions"]["parameters"]["source"]["defaultValue"]
+    assert defaults == {"incremental": "pvc://rows/kept"}
+
+
 def test_a_version_is_named_by_its_content(tmp_path: Path) -> None:
     def manifest(**changes: Any) -> dict:
         changed = project().model_copy(update=changes)

@@ -107,7 +107,7 @@ class DeltaVersion:
         """Return its files; a change of any row of one writes another."""
         import pyarrow as pa
 
-        actions = pa.record_batch(self._table.get_add_actions())
+        actions = pa.table(self._table.get_add_actions())
         # The log has paths as they stand in an address.
         found = zip(actions["path"].to_pylist(), actions["size_bytes"].to_pylist(), strict=True)
         return {unquote(path): f"{size} bytes" for path, size in sorted(found)}
