@@ -31,6 +31,7 @@ class _Request(Protocol):
     """A request of httpx or of requests."""
 
     headers: Any
+    url: Any
 
 
 R = TypeVar("R", bound=_Request)
@@ -56,7 +57,7 @@ def request_headers() -> dict[str, str]:
     password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
     found = {}
     if user and password and not asks_by_account():
-        found["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        found["Authorization"] = _basic(user, password)
     elif token := os.environ.get("MLFLOW_TRACKING_TOKEN", ""):
         found["Authorization"] = f"Bearer {token}"
     elif asks_by_account():
@@ -80,8 +81,17 @@ def workspace_of() -> str:
 
 def signed(request: R) -> R:
     """Return a request with what it has to carry: `auth` of a client of httpx or of requests."""
-    request.headers.update(request_headers())
+    found = request_headers()
+    # Of httpx: a client that is given `auth` passes over what its address has.
+    user = getattr(request.url, "username", "")
+    if user:
+        found = {"Authorization": _basic(user, request.url.password)} | found
+    request.headers.update(found)
     return request
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _account(file: str) -> str:

@@ -49,8 +49,10 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
         [('age', 'integer'), ('city', 'string')]
     """
     with opened(source, beside=output) as version:
-        ingested = ingest_new if source.incremental else _write
-        dataset = ingested(version, source, output, called=called)
+        if source.incremental:
+            dataset = ingest_new(version, source, output, called=called)
+        else:
+            dataset = _write(version, source, output, called=called)
     risky = sorted_by_risk(
         assumption for assumption in dataset.assumptions if assumption.risk != "low"
     )

@@ -172,7 +172,9 @@ class ColumnProfiler:
         profiler._heavy, profiler._heavy_values = state["heavy"], state.get("heavy_values")
         profiler._sketch, profiler._bound = state["sketch"], np.uint64(state["bound"])
         profiler._moments = Moments(*state["moments"])
-        profiler._lengths = tuple(state["lengths"]) if state["lengths"] else None
+        if state["lengths"]:
+            shortest, longest = state["lengths"]
+            profiler._lengths = shortest, longest
         profiler.infinite = state["infinite"]
         return profiler
 
@@ -349,7 +351,8 @@ class TableProfiler:
         """
         table = cls(columns)
         table.digest.rows = state["digest"]["rows"]
-        table.digest.sums = tuple(state["digest"]["sums"])
+        first, second = state["digest"]["sums"]
+        table.digest.sums = first, second
         table._sampler = RowSampler.restored(state["sampler"])
         table._profilers = [
             ColumnProfiler.restored(column, one)

@@ -24,8 +24,8 @@ def write_state(profiler: TableProfiler, path: Path) -> None:
     """Write the state of a profile into a file, some megabytes for columns of many values."""
     arrays: dict[str, Any] = {}
     rest = _without_arrays(profiler.state(), arrays)
-    text = json.dumps(rest).encode()
-    np.savez(path, **{_REST: np.frombuffer(text, np.uint8)}, **arrays)
+    arrays[_REST] = np.frombuffer(json.dumps(rest).encode(), np.uint8)
+    np.savez(path, **arrays)
 
 
 def read_state(path: Path, columns: Sequence[Column]) -> TableProfiler:

@@ -89,7 +89,8 @@ class _Checked:
 
     def info(self, address: str) -> dict[str, Any]:
         named = self._named(address)
-        return self._system.info(address) | ({"md5": named.value} if named else {})
+        found: dict[str, Any] = self._system.info(address)
+        return found | ({"md5": named.value} if named else {})
 
     def _named(self, address: str) -> Any:
         """Return the digest that the commit names; None: Git has the file itself."""

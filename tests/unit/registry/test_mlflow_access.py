@@ -116,6 +116,21 @@ def test_a_workspace_that_is_named_is_taken_instead_of_the_namespace(
     tracking.client(address)
 
 
+def test_a_name_and_password_in_the_address_count_where_the_environment_says_nothing(
+    proxy: tuple[Proxy, str], account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, address = proxy
+    monkeypatch.delenv("MLFLOW_TRACKING_AUTH")
+    inside = address.replace("http://", "http://me:hidden@")
+    said = _refused(lambda: glance("loans", tracking_uri=inside))
+    assert "hidden" not in said
+    assert gate.seen[-1] == "get Basic bWU6aGlkZGVu"
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "you")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "yours")
+    _refused(lambda: glance("loans", tracking_uri=inside))
+    assert gate.seen[-1] == "get Basic eW91OnlvdXJz"
+
+
 def _refused(call: Callable[[], object]) -> str:
     with pytest.raises(ServiceError) as caught:
         call()
