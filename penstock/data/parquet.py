@@ -69,7 +69,7 @@ class ParquetReader:
 
     def settled(self) -> Settled:
         """Return the type of each column; nothing where no file has a value."""
-        found = {name: known.type or "" for name, known in self._found.items()}
+        found: Settled = {name: known.type or "" for name, known in self._found.items()}
         if len(self._files) > 1:
             return found
         # Of one file alone the schema's type is taken; beside others the value's would be.
