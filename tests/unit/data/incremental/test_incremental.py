@@ -50,15 +50,21 @@ _ROWS = st.lists(
         }
     ),
     min_size=1,
-    max_size=6,
+    max_size=4,
 )
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
 )
 @given(
-    arrivals=st.lists(st.lists(_ROWS, max_size=3), min_size=1, max_size=4),
+    arrivals=st.lists(st.lists(_ROWS, max_size=2), min_size=1, max_size=3),
     order=st.randoms(use_true_random=False),
     suffix=st.sampled_from(["csv", "jsonl", "parquet"]),
 )
