@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,6 +175,7 @@ def test_an_engine_that_is_missing_is_said(tools: Tools) -> None:
     [
         ("trivy", "trivy image --exit-code 1 --ignore-unfixed {}"),
         ("grype", "grype --only-fixed --fail-on high docker:{}"),
+        ("osv-scanner", "osv-scanner scan image {}"),
     ],
 )
 def test_every_image_is_scanned_and_one_finding_fails(
@@ -185,6 +187,35 @@ def test_every_image_is_scanned_and_one_finding_fails(
     tools.add(scanner, 'case "$*" in *data*) exit 1 ;; esac')
     assert tools.make("images-scan").returncode != 0
     assert tools.calls()[-len(TAGS) :] == [call.format(tag) for tag in TAGS]
+
+
+def test_a_scan_asks_no_service_where_advisories_are_named(tools: Tools) -> None:
+    tools.add("osv-scanner")
+    assert tools.make("images-scan", "ADVISORIES=there").returncode == 0
+    offline = "osv-scanner scan image --offline-vulnerabilities --local-db-path=there"
+    assert tools.calls()[-len(TAGS) :] == [f"{offline} {tag}" for tag in TAGS]
+
+
+def test_advisories_are_packed_as_osv_scanner_reads_them(tmp_path: Path) -> None:
+    place = tmp_path / "clone" / "vulns" / "thing"
+    place.mkdir(parents=True)
+    written = "id: PYSEC-1\nmodified: 2024-10-10T17:22:00.587Z\naffected: [{versions: ['1.0']}]\n"
+    (place / "PYSEC-1.yaml").write_text(written)
+    pack = [sys.executable, ROOT / "scripts" / "offline_advisories.py"]
+    done = subprocess.run(
+        [*pack, tmp_path / "clone", tmp_path / "packed"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("1 advisories, the newest of 2024-10-10T17:22:00.587Z")
+    with zipfile.ZipFile(tmp_path / "packed" / "osv-scanner" / "PyPI" / "all.zip") as archive:
+        assert json.loads(archive.read("PYSEC-1.json")) == {
+            "id": "PYSEC-1",
+            "modified": "2024-10-10T17:22:00.587Z",
+            "affected": [{"versions": ["1.0"]}],
+        }
+    none = subprocess.run([*pack, tmp_path, tmp_path / "none"], capture_output=True, text=True)
+    assert none.returncode == 1
+    assert "name a clone of the database" in none.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_push_writes_the_digests_that_the_registry_gave(tools: Tools, tmp_path: Path) -> None:
