@@ -6,13 +6,14 @@
 set -eu
 
 reference=$1 docker=${2:-docker} bundle=${3:-}
+"$docker" version > /dev/null
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 root=$place/root
 debootstrap --variant=minbase --include=ca-certificates,netbase,python3,python3-venv bookworm "$root" > "$place/log" \
     || { tail -n 5 "$place/log"; exit 1; }
 wheels=/usr/share/python-wheels
-chroot "$root" sh -c "python3 \$(echo $wheels/pip-*.whl)/pip install --quiet --no-index --find-links $wheels \
+chroot "$root" sh -c "python3 \$(echo $wheels/pip-*.whl)/pip --isolated install --quiet --no-index --find-links $wheels \
     --root-user-action=ignore --break-system-packages pip setuptools"
 ln -s /usr/bin/python3 "$root/usr/local/bin/python"
 ln -s /usr/bin/python3 "$root/usr/local/bin/python3"

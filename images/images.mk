@@ -17,7 +17,7 @@ locked            = --build-arg LOCK=sha256:$(shell cat $(patsubst %,images/lock
 # Without the values of build arguments: an address of an index may hold a password.
 PROVENANCE       := --provenance=mode=min
 
-.PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan test-images lock-images
+.PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan images-reproduced test-images lock-images
 
 # What is missing is said before the minutes that the images take.
 .PHONY: need-engine need-buildx need-registry need-kind need-minikube need-scanner
@@ -66,6 +66,16 @@ images-sizes: setup images | build ## What the packages of each weigh, beside wh
 
 images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in each
 	$(BIN)/python scripts/image_sbom.py $(REFERENCES) --docker $(DOCKER)
+
+images-reproduced: $(IMAGES:%=reproduced-%) ## Build each once more, from nothing: its layers must be the same
+
+LAYERS = $(DOCKER) image inspect --format '{{join .RootFS.Layers " "}}'
+
+reproduced-%: image-%
+	$(DOCKER) $(BUILD) --no-cache $(call locked,$*) --target $* --tag penstock/$*:again .
+	@first="$$($(LAYERS) penstock/$*:$(VERSION))" && again="$$($(LAYERS) penstock/$*:again)" || exit 1; \
+	echo "penstock/$*: $$first"; \
+	test "$$first" = "$$again" || $(call missing,penstock/$*:again has other layers: $$again)
 
 # A folder that scripts/offline_advisories.py wrote, for osv-scanner where its service is out of reach.
 ADVISORIES       ?=

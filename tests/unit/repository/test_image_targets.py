@@ -196,6 +196,21 @@ def test_a_scan_asks_no_service_where_advisories_are_named(tools: Tools) -> None
     assert tools.calls()[-len(TAGS) :] == [f"{offline} {tag}" for tag in TAGS]
 
 
+def test_an_image_that_is_built_from_nothing_must_have_the_same_layers(tools: Tools) -> None:
+    same = 'case "$*" in *inspect*) echo sha256:1 ;; esac'
+    tools.add("docker", same)
+    assert tools.make("images-reproduced").returncode == 0
+    again = [call.split()[-2] for call in tools.calls() if " --no-cache " in call]
+    assert again == [f"penstock/{name}:again" for name in NAMES]
+    tools.add("docker", f'case "$*" in *inspect*score:again) echo sha256:2 ;; *) {same} ;; esac')
+    done = tools.make("images-reproduced")
+    assert done.returncode != 0
+    assert "penstock/score:again has other layers: sha256:2" in done.stdout
+    # Nor is one that cannot be asked taken for the same.
+    tools.add("docker", 'case "$*" in *inspect*) exit 1 ;; esac')
+    assert tools.make("images-reproduced").returncode != 0
+
+
 def test_advisories_are_packed_as_osv_scanner_reads_them(tmp_path: Path) -> None:
     place = tmp_path / "clone" / "vulns" / "thing"
     place.mkdir(parents=True)
