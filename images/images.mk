@@ -69,13 +69,9 @@ images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in e
 
 images-reproduced: $(IMAGES:%=reproduced-%) ## Build each once more, from nothing: its layers must be the same
 
-LAYERS = $(DOCKER) image inspect --format '{{join .RootFS.Layers " "}}'
-
-reproduced-%: image-%
+reproduced-%: setup image-%
 	$(DOCKER) $(BUILD) --no-cache $(call locked,$*) --target $* --tag penstock/$*:again .
-	@first="$$($(LAYERS) penstock/$*:$(VERSION))" && again="$$($(LAYERS) penstock/$*:again)" || exit 1; \
-	echo "penstock/$*: $$first"; \
-	test "$$first" = "$$again" || $(call missing,penstock/$*:again has other layers: $$again)
+	$(BIN)/python scripts/image_layers.py penstock/$*:$(VERSION) penstock/$*:again --docker $(DOCKER)
 
 # A folder that scripts/offline_advisories.py wrote, for osv-scanner where its service is out of reach.
 ADVISORIES       ?=

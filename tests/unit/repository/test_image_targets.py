@@ -7,12 +7,15 @@ builds and runs the images is tests/image.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,19 +199,58 @@ def test_a_scan_asks_no_service_where_advisories_are_named(tools: Tools) -> None
     assert tools.calls()[-len(TAGS) :] == [f"{offline} {tag}" for tag in TAGS]
 
 
-def test_an_image_that_is_built_from_nothing_must_have_the_same_layers(tools: Tools) -> None:
-    same = 'case "$*" in *inspect*) echo sha256:1 ;; esac'
-    tools.add("docker", same)
-    assert tools.make("images-reproduced").returncode == 0
-    again = [call.split()[-2] for call in tools.calls() if " --no-cache " in call]
-    assert again == [f"penstock/{name}:again" for name in NAMES]
-    tools.add("docker", f'case "$*" in *inspect*score:again) echo sha256:2 ;; *) {same} ;; esac')
-    done = tools.make("images-reproduced")
-    assert done.returncode != 0
-    assert "penstock/score:again has other layers: sha256:2" in done.stdout
-    # Nor is one that cannot be asked taken for the same.
-    tools.add("docker", 'case "$*" in *inspect*) exit 1 ;; esac')
-    assert tools.make("images-reproduced").returncode != 0
+@pytest.fixture
+def saved(tools: Tools) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`saved(layer, layer)` compares two images of one layer each: contents and times by name."""
+
+    def compare(*layers: dict[str, tuple[str, int]]) -> subprocess.CompletedProcess[str]:
+        for name, layer in zip(("first", "again"), layers, strict=True):
+            with tarfile.open(tools.folder / "layer.tar", "w") as archive:
+                for path, (content, when) in layer.items():
+                    entry = tarfile.TarInfo(path)
+                    entry.size, entry.mtime = len(content), when
+                    archive.addfile(entry, io.BytesIO(content.encode()))
+            (tools.folder / "manifest.json").write_text('[{"Layers": ["layer.tar"]}]')
+            with tarfile.open(tools.folder / f"{name}.tar", "w") as archive:
+                for part in ("manifest.json", "layer.tar"):
+                    archive.add(tools.folder / part, part)
+        tools.add("docker", f'cat "{tools.folder}/$2.tar"')
+        return tools.run(sys.executable, "scripts/image_layers.py", "first", "again")
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("layer", "said", "code"),
+    [
+        ({"a": ("x", 1), ".wh.b": ("", 1)}, "first layer 0: sha256:", 0),
+        ({"a": ("x", 1), ".wh.b": ("", 2)}, "the same but for the times of 1 deletions", 0),
+        ({"a": ("x", 2), ".wh.b": ("", 1)}, "1 entries differ: a", 1),
+        ({"a": ("y", 1), ".wh.b": ("", 2)}, "1 entries differ: a", 1),
+        ({"a": ("x", 1), ".wh.b": ("", 1), "c": ("", 1)}, "1 entries differ: c", 1),
+        ({".wh.b": ("", 1), "a": ("x", 1)}, "0 entries differ: their order", 1),
+    ],
+)
+def test_layers_are_the_same_or_what_differs_is_named(
+    saved: Callable[..., subprocess.CompletedProcess[str]],
+    layer: dict[str, tuple[str, int]],
+    said: str,
+    code: int,
+) -> None:
+    done = saved({"a": ("x", 1), ".wh.b": ("", 1)}, layer)
+    assert said in done.stdout, done.stderr
+    assert done.returncode == code
+
+
+def test_each_image_is_built_from_nothing_to_be_compared(tools: Tools) -> None:
+    tools.add("docker", 'case "$1" in save) exit 1 ;; esac')
+    # An image that cannot be saved is not taken for the same.
+    assert tools.make("reproduced-score").returncode != 0
+    first, again, save = tools.calls()
+    assert " --no-cache " in again
+    assert " --no-cache " not in first
+    assert again.split()[-2] == "penstock/score:again"
+    assert save == f"docker save penstock/score:{penstock.__version__}"
 
 
 def test_advisories_are_packed_as_osv_scanner_reads_them(tmp_path: Path) -> None:
