@@ -58,6 +58,7 @@ def test_it_is_pulled_and_run_by_its_digest(
     digests.write_text(
         json.dumps({"version": penstock.__version__, "images": {"deploy": reference}})
     )
+    monkeypatch.delenv("PENSTOCK_IMAGE_PREFIX", raising=False)
     monkeypatch.setenv("PENSTOCK_IMAGE_DIGESTS", str(digests))
     assert image("deploy") == reference
     try:
