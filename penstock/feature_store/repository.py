@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common.files import canonical_json, digest_of_text
+from penstock.common.secrets import resolve
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.feature_store.spec import RetrievalSpec
 from penstock.records.retrieval import RetrievedFeature
@@ -217,7 +218,8 @@ def _store(spec: RetrievalSpec) -> Any:
     from feast import FeatureStore, RepoConfig
 
     if spec.store:
-        return FeatureStore(config=RepoConfig(**spec.store, repo_path=str(Path.cwd())))
+        store = _resolved(spec.store, where="options.store")
+        return FeatureStore(config=RepoConfig(**store, repo_path=str(Path.cwd())))
     if not (Path(spec.repository) / "feature_store.yaml").is_file():
         raise InputError(
             "there is no feature_store.yaml",
@@ -227,9 +229,18 @@ def _store(spec: RetrievalSpec) -> Any:
     return FeatureStore(repo_path=spec.repository)
 
 
+def _resolved(value: Any, *, where: str) -> Any:
+    """Return settings with the secrets that they refer to."""
+    if isinstance(value, dict):
+        return {name: _resolved(one, where=f"{where}.{name}") for name, one in value.items()}
+    if isinstance(value, list):
+        return [_resolved(one, where=where) for one in value]
+    return resolve(value, where=where) if isinstance(value, str) else value
+
+
 def _definition(objects: Sequence[Any]) -> str:
     """Return a digest of definitions that does not move when the same ones are applied again."""
-    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
     return digest_of_text(
         canonical_json([_timeless(MessageToDict(one.to_proto().spec)) for one in objects])
