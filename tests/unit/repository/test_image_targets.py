@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,15 @@ def test_each_image_is_labelled_with_its_commit_and_the_digest_of_its_lock(tools
     assert len(final) == len(NAMES) + 2
     for stage in final:
         assert '      penstock.lock="${LOCK}"\n' in f"{stage}\n"
+
+
+def test_each_image_holds_what_its_stages_leave_where_they_leave_it() -> None:
+    text = (ROOT / "images/Dockerfile").read_text()
+    for name in re.findall(r'image\.title="penstock/(\S+)"', text):
+        stage = text.split(f"\nFROM runtime AS {name}\n")[1].split("\nFROM ")[0]
+        copied = re.findall(r"^COPY .*", stage, flags=re.MULTILINE)
+        library = [] if name == "mlflow" else ["COPY --from=library /build/image /opt"]
+        assert copied == [f"COPY --from={name}-environment /build/image /opt", *library]
 
 
 def test_what_is_pushed_for_all_platforms_has_an_attestation_of_its_build(tools: Tools) -> None:
