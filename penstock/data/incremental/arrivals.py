@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.data.incremental.kept import Kept, NotContinued
 from penstock.data.sources.reader import Settled
 
+_OF = "of the files that the ingest before read,"
 _PARTS = 100
 """Files of a dataset up to which ingests add to it; each that brings rows adds one."""
 
@@ -59,16 +60,10 @@ def _require_same_source(before: Kept, now: Kept) -> None:
 def _require_kept(before: Kept, now: Kept) -> None:
     gone = [name for name in before.files if name not in now.files]
     if gone:
-        raise NotContinued(f"{_files(len(gone))} that the ingest before read are gone: {gone[0]}")
+        raise NotContinued(f"{_OF} {len(gone):,} disappeared: {gone[0]}")
     unmarked = [name for name in before.files if not (before.files[name] and now.files[name])]
     if unmarked:
         raise NotContinued(f"nothing says whether {unmarked[0]} was changed")
     changed = [name for name in before.files if before.files[name] != now.files[name]]
     if changed:
-        raise NotContinued(
-            f"{_files(len(changed))} that the ingest before read have changed: {changed[0]}"
-        )
-
-
-def _files(count: int) -> str:
-    return f"{count:,} files" if count > 1 else "1 file"
+        raise NotContinued(f"{_OF} {len(changed):,} changed: {changed[0]}")
