@@ -160,7 +160,9 @@ def _from_server(name: str, uri: str) -> GlancedModel | None:
 
 def _from_answers(name: str, client: httpx.Client) -> GlancedModel | None:
     answer = client.get("registered-models/get", params={"name": name})
-    if answer.status_code == 404 and answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST":
+    # A workspace that is not there is said in the same way, and is no model that is not there.
+    unknown = answer.status_code == 404 and "Workspace '" not in answer.text
+    if unknown and answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST":
         return None
     model = answer.raise_for_status().json()["registered_model"]
     versions: list[GlancedVersion] = []

@@ -98,24 +98,6 @@ def test_every_client_carries_the_token_of_now_and_the_namespace(
     }
 
 
-def test_a_workspace_that_is_named_is_taken_instead_of_the_namespace(
-    proxy: tuple[Proxy, str], account: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, address = proxy
-    gate.workspaces = {"shared"}
-    monkeypatch.setenv("MLFLOW_WORKSPACE", "shared")
-    monkeypatch.setenv("MLFLOW_TRACKING_AUTH", "kubernetes")
-    # Who has a password beside it asks by the account all the same.
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hidden")
-    tracking.client(address)
-    assert glance("loans", tracking_uri=address) is None
-    assert {one.partition(" ")[2] for one in gate.seen} == {"Bearer first shared"}
-    (account / "token").write_text("")
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "first")
-    tracking.client(address)
-
-
 def test_a_name_and_password_in_the_address_count_where_the_environment_says_nothing(
     proxy: tuple[Proxy, str], account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,18 +145,3 @@ def test_a_refusal_says_what_to_do(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "first")
     (account / "namespace").unlink()
     assert "asks for the namespace of the pod's account" in _refused(ask[1])
-
-
-def test_an_unknown_workspace_is_named_by_mlflow_itself(
-    uri: str, account: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # MLflow without workspaces refuses the header: what it says of one that it does not have.
-    monkeypatch.setenv("MLFLOW_WORKSPACE", "nobodys")
-    with mlflow_over_http(uri, monkeypatch) as address:
-        for call in (
-            lambda: tracking.client(address),
-            lambda: glance("loans", tracking_uri=address),
-            lambda: _Served(address, "loans", 1).read(),
-        ):
-            said = _refused(call)
-            assert "The workspace of the request is nobodys: set MLFLOW_WORKSPACE" in said
