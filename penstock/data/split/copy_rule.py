@@ -106,8 +106,8 @@ class CopyRule:
 
     Args:
         regression: Whether the target is a number.
-        setting: `auto` follows the rule above; `rows` takes all repeats for chance; `together` takes rows
-            that are equal in all columns but the target for copies.
+        setting: `auto`; `rows` takes all repeats for chance; `together` takes rows that are equal
+            in all columns but the target for copies.
         rows: How many rows the whole table has.
     """
 
