@@ -23,14 +23,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import bench_validate
 import scale_programs as programs
 from measuring import Cost, measured, versions
-from targets import Target, report
+from targets import Target, others, report
 
 QUESTION = (
     "CPU, time and peak memory of each step on 20 mixed columns as rows grow, beside Great "
@@ -85,9 +85,11 @@ def main() -> int:
         folder = options.folder or Path(scratch)
         taken = {rows: _size(folder, rows, models=folder / str(sizes[0])) for rows in sizes}
         found = {rows: _found(folder / str(rows)) for rows in sizes}
+        busy = _busy(folder / str(rows) for rows in sizes)
     figures: dict[str, Any] = {"quick": True} if options.quick else {}
     for rows, costs in taken.items():
         figures[f"{rows:,} rows"] = _figures(rows, costs)
+    figures["share of the machine that others used while this ran"] = busy
     figures["versions"] = versions("scikit-learn", "pandas", "pyarrow", "polars", "duckdb", "dask")
     targets = [one for rows in sizes for one in _targets(rows, taken[rows], found[rows])]
     return report("scale", question=QUESTION, figures=figures, targets=targets, path=options.json)
@@ -118,12 +120,19 @@ def _known(home: Path) -> Costs:
     """Return what was measured before this command was ended."""
     path = home / "costs.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    return {(step, who): Cost(*cost) for step, who, cost in map(json.loads, lines)}
+    return {(step, who): Cost(*cost) for step, who, cost, _ in map(json.loads, lines)}
+
+
+def _busy(homes: Iterable[Path]) -> str:
+    """Return how much of the machine others used up to each cost, in its sitting."""
+    lines = [line for home in homes for line in (home / "costs.jsonl").read_text().splitlines()]
+    shares = [share for *_, share in map(json.loads, lines) if share is not None]
+    return f"{min(shares):.0%} to {max(shares):.0%}" if shares else "not known"
 
 
 def _note(home: Path, step: str, who: str, cost: Cost) -> None:
     with (home / "costs.jsonl").open("a") as costs:
-        costs.write(json.dumps([step, who, cost]) + "\n")
+        costs.write(json.dumps([step, who, cost, others()]) + "\n")
     print(
         f"  {step:<10}{who:<20}{cost.cpu:9.1f} CPU s{cost.wall:9.1f} s{cost.mb:9.0f} MB",
         flush=True,
