@@ -84,9 +84,9 @@ class _Ranks:
     @classmethod
     def of(cls, positive: Flags, scores: Floats) -> _Ranks:
         values, ranks = np.unique(scores, return_inverse=True)
-        true = np.bincount(ranks, weights=positive, minlength=len(values))
-        false = np.bincount(ranks, minlength=len(values)) - true
-        return cls(positive, ranks, true, false)
+        found = np.bincount(ranks, weights=positive, minlength=len(values))
+        true = np.asarray(found, dtype=np.float64)
+        return cls(positive, ranks, true, np.bincount(ranks, minlength=len(values)) - true)
 
     def area(self) -> Floats:
         """Return DeLong's structural components (1988), found by ranks (Sun and Xu 2014)."""
@@ -95,11 +95,12 @@ class _Ranks:
         above = (np.cumsum(self.false) - self.false / 2) / negatives
         below = 1 - (np.cumsum(self.true) - self.true / 2) / positives
         area = float(self.true @ above / positives)
-        return np.where(
+        found: Floats = np.where(
             self.positive,
             (above[self.ranks] - area) * (rows / positives),
             (below[self.ranks] - area) * (rows / negatives),
         )
+        return found
 
     def average_precision(self) -> Floats:
         """Return the influences on average precision."""
@@ -109,11 +110,11 @@ class _Ranks:
         share = positives / rows
         average = float(self.true @ precision / positives)
         # A row counts in the precision at every positive that scores no higher than it does.
-        found = (precision + np.cumsum(self.true / flagged) / rows - average)[self.ranks]
+        found: Floats = (precision + np.cumsum(self.true / flagged) / rows - average)[self.ranks]
         found *= self.positive
         found -= (np.cumsum(self.true * precision / flagged) / rows)[self.ranks]
         found /= share
-        return np.asarray(found)
+        return found
 
 
 def one_versus_rest(truth: Codes, scores: Floats) -> Floats:
