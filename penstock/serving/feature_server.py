@@ -94,10 +94,10 @@ class FeatureServer:
     def _post(self, body: bytes) -> tuple[int, bytes]:
         """Return status and body; once more where a connection that was kept is closed by now."""
         kept = getattr(self._kept, "connection", None)
-        if kept is not None:
-            with contextlib.suppress(http.client.HTTPException, ConnectionError):
-                return self._exchange(kept, body)
         try:
+            if kept is not None:
+                with contextlib.suppress(http.client.HTTPException, ConnectionError):
+                    return self._exchange(kept, body)
             return self._exchange(self._connection(), body)
         except (http.client.HTTPException, OSError) as error:
             late = isinstance(error, TimeoutError)

@@ -24,6 +24,7 @@ from penstock.rollout.backends.local import strays
 from penstock.rollout.backends.local.lease import FileLease
 from penstock.rollout.router import Release
 from penstock.rollout.state import Arm, ServiceState, StateStore
+from penstock.serving.feature_spec import FeatureServerSpec
 from penstock.serving.request_headers import key_of
 
 SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -146,10 +147,12 @@ class ServiceFolder:
         service: str,
         *,
         captures: CapturesSpec | None = None,
+        features: FeatureServerSpec | None = None,
         trusted_keys: Path | None = None,
     ) -> None:
         self.service = service
         self.capture_settings = captures or CapturesSpec()
+        self.features = features or FeatureServerSpec()
         self.trusted_keys = trusted_keys
         self.path = home.resolve() / "serving" / service
         self.models = self.path / "models"
