@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 
 from penstock.common.progress import log
 from penstock.errors import InputError, ServiceError
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.model import FILE_NAME, Model
-from penstock.records.retrieval import FeatureRetrieval, FeatureSample
+from penstock.records.retrieval import FeatureRetrieval, FeatureSample, RetrievedFeature
 from penstock.serving.feature_server import NULL, PRESENT, FeatureServer, OnlineFeature
-from penstock.serving.feature_spec import FeatureServerSpec
 from penstock.serving.online_features import retrieval_of
 
 _REMEDY = (
@@ -61,15 +61,21 @@ def check(model: Path, spec: FeatureServerSpec) -> int:
             remedy="Join them by retrieve_features before training, or name no feature server.",
         )
     taken = {column.name for column in Model.read(model / FILE_NAME).columns}
-    used = [one for one in retrieval.features if one.name in taken]
+    compared = compare(retrieval, [one for one in retrieval.features if one.name in taken], spec)
+    log(f"{compared} values of features are online as they were offline")
+    return compared
+
+
+def compare(
+    retrieval: FeatureRetrieval, used: Sequence[RetrievedFeature], spec: FeatureServerSpec
+) -> int:
+    """Compare some features of a retrieval's sample; see `check`."""
     server = FeatureServer(
         spec.url, service=retrieval.service, features=used, timeout=max(spec.timeout, 10)
     )
     sample = _sample(retrieval, server.where)
     found = server.ask(sample.keys)
-    compared = sum(_compare(one.name, sample, found[one.name], where=server.where) for one in used)
-    log(f"{compared} values of {len(used)} features are online as they were offline")
-    return compared
+    return sum(_compare(one.name, sample, found[one.name], where=server.where) for one in used)
 
 
 def _sample(retrieval: FeatureRetrieval, where: str) -> FeatureSample:

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 
 from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
 from penstock.common.secrets import is_reference
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.spec import Spec
 from penstock.rollout.access import AccessSpec
 from penstock.rollout.autoscaling_spec import AutoscalingSpec
-from penstock.serving.feature_spec import FeatureServerSpec
 
 Fault = Literal[
     "",

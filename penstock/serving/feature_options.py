@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from penstock.serving.feature_spec import FeatureServerSpec
+from penstock.records.feature_server import FeatureServerSpec
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,11 @@ from prometheus_client.registry import Collector
 
 from penstock.errors import InputError, ServiceError
 from penstock.records.dataset import FILE_NAME, Column, Dataset
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.model import Model
 from penstock.records.retrieval import FeatureRetrieval
 from penstock.serving.columns import Columns, Intake
 from penstock.serving.feature_server import NULL, PRESENT, FeatureServer, OnlineFeature
-from penstock.serving.feature_spec import FeatureServerSpec
 from penstock.serving.request_errors import RequestError, show
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

@@ -16,6 +16,7 @@ from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceEr
 from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.rollout import Pairs
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.local import servers, strays
@@ -34,7 +35,6 @@ from penstock.rollout.router import Address, Health, Observation, Release
 from penstock.rollout.service import Service
 from penstock.rollout.state import Lost, Role
 from penstock.rollout.traffic import predict_url, replay
-from penstock.serving.feature_spec import FeatureServerSpec
 from penstock.serving.request_headers import REPLAY, SMOKE
 
 _log = logging.getLogger(__name__)

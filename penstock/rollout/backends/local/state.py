@@ -20,11 +20,11 @@ from penstock.errors import PenstockError, ServiceError
 from penstock.processes.identity import ProcessRef, is_alive
 from penstock.processes.loopback import LOOPBACK
 from penstock.records.base import Value, renamed
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.rollout.backends.local import strays
 from penstock.rollout.backends.local.lease import FileLease
 from penstock.rollout.router import Release
 from penstock.rollout.state import Arm, ServiceState, StateStore
-from penstock.serving.feature_spec import FeatureServerSpec
 from penstock.serving.request_headers import key_of
 
 SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

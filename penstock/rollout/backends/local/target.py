@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.captures.spec import CapturesSpec
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import running_controller, status
 from penstock.rollout.backends.local.state import ROLLOUTS, ServiceFolder
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.store import FolderStore, Store
-from penstock.serving.feature_spec import FeatureServerSpec
 
 if TYPE_CHECKING:
     from penstock.rollout.experiment.events import EventSource
