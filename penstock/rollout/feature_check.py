@@ -14,8 +14,13 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.retrieval import FeatureRetrieval, FeatureSample, RetrievedFeature
-from penstock.serving.feature_server import NULL, PRESENT, FeatureServer, OnlineFeature
-from penstock.serving.online_features import retrieval_of
+from penstock.serving.feature_server import (
+    NULL,
+    PRESENT,
+    FeatureServer,
+    OnlineFeature,
+    retrieval_of,
+)
 
 _REMEDY = (
     "Materialize the views (feast materialize-incremental), or join the features again by "

@@ -9,13 +9,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from penstock.errors import ServiceError
-from penstock.records.retrieval import RetrievedFeature
+from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.retrieval import FeatureRetrieval, RetrievedFeature
 
 PRESENT, NULL = "PRESENT", "NULL_VALUE"
 """Statuses of a value that is known; NOT_FOUND and OUTSIDE_MAX_AGE are the others."""
@@ -124,6 +126,13 @@ class FeatureServer:
             raise
         self._kept.connection = connection
         return response.status, answer
+
+
+def retrieval_of(folder: Path) -> FeatureRetrieval | None:
+    """Return which feature service a model was trained with, by its folder; None: with none."""
+    place = folder / FILE_NAME
+    origin = Dataset.read(place).origin if place.is_file() else None
+    return None if origin is None else origin.retrieval
 
 
 def _feature(feature: RetrievedFeature, found: Mapping[str, Any], *, rows: int) -> OnlineFeature:

@@ -18,18 +18,17 @@ from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.model import Model
 from penstock.records.retrieval import FeatureRetrieval
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.feature_server import NULL, PRESENT, FeatureServer, OnlineFeature
+from penstock.serving.feature_server import (
+    NULL,
+    PRESENT,
+    FeatureServer,
+    OnlineFeature,
+    retrieval_of,
+)
 from penstock.serving.request_errors import RequestError, show
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _AGES = (60, 600, 3600, 6 * 3600, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
-
-
-def retrieval_of(folder: Path) -> FeatureRetrieval | None:
-    """Return which feature service a model was trained with, by its folder; None: with none."""
-    place = folder / FILE_NAME
-    origin = Dataset.read(place).origin if place.is_file() else None
-    return None if origin is None else origin.retrieval
 
 
 class OnlineFeatures:

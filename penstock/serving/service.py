@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from penstock.serving import cloudevents, requests, responses
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
 from penstock.serving.csv_body import csv_columns
 from penstock.serving.explaining import Explainer, lacks_background
-from penstock.serving.online_features import OnlineFeatures
 from penstock.serving.prediction import (
     Prediction,
     Scorer,
@@ -24,6 +23,9 @@ from penstock.serving.prediction import (
     without_score,
 )
 from penstock.serving.request_errors import RequestError, parse_object
+
+if TYPE_CHECKING:
+    from penstock.serving.online_features import OnlineFeatures
 
 Protocol = Literal["v1", "v2", "mlflow"]
 Form = Callable[[Prediction], tuple[bytes, int | None]]
