@@ -1,4 +1,4 @@
-"""What a model server is told of a feature server on its command line."""
+"""The options of a model server that name a feature server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def spec_of(options: argparse.Namespace) -> FeatureServerSpec:
 
 
 def arguments(spec: FeatureServerSpec) -> dict[str, str]:
-    """Return the options that say it; none where no feature server is asked.
+    """Return the options that say it; none without a feature server.
 
     Example:
         >>> arguments(FeatureServerSpec(url="http://feast:6566"))["--feature-server"]

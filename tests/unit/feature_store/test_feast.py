@@ -180,5 +180,5 @@ def test_another_service_is_none_of_the_server(
 ) -> None:
     features = retrieval_in(found).features
     server = FeatureServer(served.url, service="rsik", features=features, timeout=30)
-    with pytest.raises(ServiceError, match="answered 404.*rsik does not exist"):
+    with pytest.raises(ServiceError, match=r"answered 404.*rsik does not exist"):
         server.ask({"customer_id": [1]})

@@ -110,9 +110,9 @@ def test_a_model_without_features_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_feature_server_that_is_away_is_no_pass(tmp_path: Path) -> None:
+    model = trained(tmp_path)
     with silent_port() as port, pytest.raises(PenstockError, match="does not answer"):
-        server = FeatureServerSpec(url=f"http://{LOOPBACK}:{port}", timeout=0.1)
-        feature_check.check(trained(tmp_path), server)
+        feature_check.check(model, FeatureServerSpec(url=f"http://{LOOPBACK}:{port}"))
 
 
 def release_of(folder: Path) -> Release:
