@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.common.progress import log
 from penstock.errors import InputError, ServiceError
+from penstock.records.dataset import Dataset
 from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.retrieval import FeatureRetrieval, FeatureSample, RetrievedFeature
@@ -38,21 +39,22 @@ class _Pair:
     status: str
 
 
-def check(model: Path, spec: FeatureServerSpec) -> int:
+def check(model: Path, holdout: Path, spec: FeatureServerSpec) -> int:
     """Compare what the feature server has of some entities with what the offline store had.
 
-    The entities are those that `retrieve_features` kept with the rows that the model learned from.
-    Values that were measured since are newer and are not compared.
+    The entities are those that `retrieve_features` kept with the rows; the holdout's record has
+    them. Values that were measured since are newer and are not compared.
 
     Args:
         model: The version's folder.
+        holdout: A dataset with features of the same service.
         spec: Where its servers ask; without an address nothing is checked.
 
     Returns:
         How many values were compared, all equal.
 
     Raises:
-        InputError: If the model was trained with no feature service.
+        InputError: If the model was trained with no feature service, or the holdout is of another.
         ServiceError: If the feature server does not answer, a value differs, or of a feature none
             could be compared; the message names the feature.
     """
@@ -66,9 +68,27 @@ def check(model: Path, spec: FeatureServerSpec) -> int:
             remedy="Join them by retrieve_features before training, or name no feature server.",
         )
     taken = {column.name for column in Model.read(model / FILE_NAME).columns}
-    compared = compare(retrieval, [one for one in retrieval.features if one.name in taken], spec)
+    compared = compare(
+        _of_holdout(holdout, retrieval),
+        [one for one in retrieval.features if one.name in taken],
+        spec,
+    )
     log(f"{compared} values of features are online as they were offline")
     return compared
+
+
+def _of_holdout(holdout: Path, trained: FeatureRetrieval) -> FeatureRetrieval:
+    origin = Dataset.of(holdout).origin
+    found = None if origin is None else origin.retrieval
+    if found is None or found.definition != trained.definition:
+        of = "no feature service" if found is None else f"{found.service!r} as it is defined there"
+        raise InputError(
+            f"the holdout has features of {of}, and the model was trained with those of "
+            f"{trained.service!r}",
+            where=str(holdout),
+            remedy="Give a holdout whose features were joined by the same definitions.",
+        )
+    return found
 
 
 def compare(
@@ -86,7 +106,7 @@ def compare(
 def _sample(retrieval: FeatureRetrieval, where: str) -> FeatureSample:
     if retrieval.sample is None or not retrieval.sample.rows:
         raise ServiceError(
-            "the model carries no entities to compare online features by",
+            "the holdout's record has no entities to compare online features by",
             where=where,
             remedy="Join the features again with options.sample above 0, and train on them.",
         )

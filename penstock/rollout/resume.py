@@ -170,7 +170,7 @@ def prove(router: Router, address: Address, order: Order, release: Release, *, r
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
         spec = DeploymentSpec.parse(order.deployment, where="deployment")
-        feature_check.check(release.folder, spec.feature_server)
+        feature_check.check(release.folder, Path(order.holdout), spec.feature_server)
         sample = parity_check.sample_rows(Path(order.holdout), rows=rows)
         smoke.check(
             address,

@@ -16,8 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from penstock.data.ingest import ingest
 from penstock.data.restore import restore
-from penstock.data.spec import SplitSpec
+from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.data.split import split
 from penstock.data.table import read_table, write_dataset
 from penstock.errors import InputError
@@ -129,6 +130,15 @@ def test_parts_of_it_know_the_service_and_are_not_read_again(
     assert part.origin.retrieval == record.origin.retrieval  # type: ignore[union-attr]
     with pytest.raises(InputError, match="a feature store keeps no versions"):
         restore(part, output=tmp_path / "again")
+
+
+def test_it_can_be_the_source_of_a_project(joined: Callable[..., Dataset], tmp_path: Path) -> None:
+    record = joined()
+    read = ingest(SourceSpec(uri=str(tmp_path / "joined")), output=tmp_path / "read")
+    assert read.content == record.content
+    assert read.origin is not None
+    assert read.origin.retrieval == record.origin.retrieval  # type: ignore[union-attr]
+    assert restore(read, output=tmp_path / "again").content == record.content
 
 
 def twice(joined: pd.DataFrame) -> pd.DataFrame:

@@ -43,9 +43,19 @@ def feast() -> Iterator[FeatureServerEmulator]:
         yield server
 
 
-def trained(folder: Path, *, sample: FeatureSample | None = SAMPLE, featured: bool = True) -> Path:
-    """A model of the column x, which is a feature."""
-    place = model_in(folder / "model", number=1)
+Parts = tuple[Path, Path]
+
+
+def trained(
+    folder: Path,
+    *,
+    sample: FeatureSample | None = SAMPLE,
+    featured: bool = True,
+    definition: str = "sha256:0",
+) -> Parts:
+    """A model of the column x, which is a feature, and its holdout."""
+    place, holdout = model_in(folder / "model", number=1), folder / "holdout"
+    holdout.mkdir()
     retrieval = FeatureRetrieval(
         service="risk", project="shop", definition="sha256:0", feast="0.67.0", entities="rows1:0",
         keys=("customer_id",), time="at", sample=sample,
@@ -54,20 +64,24 @@ def trained(folder: Path, *, sample: FeatureSample | None = SAMPLE, featured: bo
             RetrievedFeature(name="unused", view="stats", type="Int64"),
         ),
     )  # fmt: skip
-    Dataset(
+    origin = Origin(source={}, retrieval=retrieval if featured else None)
+    record = Dataset(
         content="rows1:1", rows=1, columns=(), files=(), source="loans.csv",
-        created=datetime.now(UTC),
-        origin=Origin(source={}, retrieval=retrieval if featured else None),
-    ).write(place / FILE_NAME)  # fmt: skip
-    return place
+        created=datetime.now(UTC), origin=origin,
+    )  # fmt: skip
+    record.write(place / FILE_NAME)
+    other = retrieval.model_copy(update={"definition": definition})
+    held = Origin(source={}, retrieval=other)
+    record.model_copy(update={"origin": held}).write(holdout / FILE_NAME)
+    return place, holdout
 
 
 def test_equal_values_pass_and_are_counted(tmp_path: Path, feast: FeatureServerEmulator) -> None:
-    assert feature_check.check(trained(tmp_path), FeatureServerSpec(url=feast.url)) == 2
+    assert feature_check.check(*trained(tmp_path), FeatureServerSpec(url=feast.url)) == 2
 
 
 def test_without_a_feature_server_nothing_is_asked(tmp_path: Path) -> None:
-    assert feature_check.check(tmp_path, FeatureServerSpec()) == 0
+    assert feature_check.check(tmp_path, tmp_path, FeatureServerSpec()) == 0
 
 
 @pytest.mark.parametrize(
@@ -85,7 +99,7 @@ def test_other_values_are_refused_and_the_feature_is_named(
 ) -> None:
     feast.rows = rows
     with pytest.raises(PenstockError) as raised:
-        feature_check.check(trained(tmp_path), FeatureServerSpec(url=feast.url))
+        feature_check.check(*trained(tmp_path), FeatureServerSpec(url=feast.url))
     assert said in str(raised.value)
     assert "feast materialize-incremental" in str(raised.value)
 
@@ -94,25 +108,31 @@ def test_what_was_measured_since_is_not_compared(
     tmp_path: Path, feast: FeatureServerEmulator
 ) -> None:
     feast.rows = {1: {"x": (7.0, "PRESENT", NEWER)}, 2: {"x": 2.0}}
-    assert feature_check.check(trained(tmp_path), FeatureServerSpec(url=feast.url)) == 1
+    assert feature_check.check(*trained(tmp_path), FeatureServerSpec(url=feast.url)) == 1
 
 
 def test_nothing_to_compare_is_no_pass(tmp_path: Path, feast: FeatureServerEmulator) -> None:
-    with pytest.raises(PenstockError, match="carries no entities to compare"):
-        feature_check.check(trained(tmp_path, sample=None), FeatureServerSpec(url=feast.url))
+    with pytest.raises(PenstockError, match="has no entities to compare"):
+        feature_check.check(*trained(tmp_path, sample=None), FeatureServerSpec(url=feast.url))
 
 
 def test_a_model_without_features_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trained with no features of a feature service"):
         feature_check.check(
-            trained(tmp_path, featured=False), FeatureServerSpec(url="http://feast")
+            *trained(tmp_path, featured=False), FeatureServerSpec(url="http://feast")
         )
 
 
+def test_a_holdout_of_other_definitions_is_refused(tmp_path: Path) -> None:
+    parts = trained(tmp_path, definition="sha256:1")
+    with pytest.raises(InputError, match="has features of 'risk' as it is defined there"):
+        feature_check.check(*parts, FeatureServerSpec(url="http://feast"))
+
+
 def test_a_feature_server_that_is_away_is_no_pass(tmp_path: Path) -> None:
-    model = trained(tmp_path)
+    parts = trained(tmp_path)
     with silent_port() as port, pytest.raises(PenstockError, match="does not answer"):
-        feature_check.check(model, FeatureServerSpec(url=f"http://{LOOPBACK}:{port}"))
+        feature_check.check(*parts, FeatureServerSpec(url=f"http://{LOOPBACK}:{port}"))
 
 
 def release_of(folder: Path) -> Release:
@@ -126,10 +146,11 @@ def test_a_rollout_compares_before_it_asks_the_server(
 ) -> None:
     """Of the order only its settings are read, so a stand-in has them alone."""
     feast.rows[2] = {"x": 2.5}
-    order: Any = SimpleNamespace(deployment={"features": {"url": feast.url}}, holdout="")
+    model, holdout = trained(tmp_path)
+    order: Any = SimpleNamespace(deployment={"features": {"url": feast.url}}, holdout=holdout)
     router: Any = None
     with pytest.raises(ServiceError, match=r"the feature 'x' of customer_id 2 is 2\.5 online"):
-        prove(router, Address("http://nobody"), order, release_of(trained(tmp_path)), rows=1)
+        prove(router, Address("http://nobody"), order, release_of(model), rows=1)
 
 
 def test_a_server_of_this_machine_is_told(tmp_path: Path, models: Callable[..., Path]) -> None:
