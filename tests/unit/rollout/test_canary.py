@@ -291,6 +291,7 @@ def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -
         control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
+@long
 @pytest.mark.xdist_group("canary-kill")
 def test_another_version_takes_the_place_of_what_was_left_half_way(world: World) -> None:
     before = len(history(world.place()))

@@ -117,6 +117,7 @@ def trial(site: Site) -> Trial:
     return Trial(site)
 
 
+@pytest.mark.long
 def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_away(
     trial: Trial,
 ) -> None:
