@@ -193,7 +193,7 @@ def imports_in(module: str) -> list[tuple[str, str]]:
 @cache
 def named_in(module: str) -> list[str]:
     """The modules of ours that a module imports anywhere, but for types alone."""
-    ours = [(a, b) for a, b in imports_in(module) if a.startswith("penstock")]
+    ours = [(a, b) for a, b in imports_in(module) if b and a.startswith("penstock")]
     return [f"{a}.{b}" if source_of(f"{a}.{b}").exists() else a for a, b in ours]
 
 
