@@ -128,6 +128,7 @@ def test_the_known_disparities_are_shown_and_demographic_parity_blocks(adult: Pa
     assert "sex = Female" in page
 
 
+@pytest.mark.long
 def test_an_equalised_odds_run_is_described(adult: Path) -> None:
     decision, found, page = gate(
         adult,

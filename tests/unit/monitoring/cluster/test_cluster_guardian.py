@@ -149,6 +149,7 @@ def test_a_champion_whose_pods_fail_requests_is_returned_once(watch: Watch) -> N
     watch.site.assert_legal(champion=1)
 
 
+@pytest.mark.long
 def test_slow_answers_are_measured_in_the_server(watch: Watch) -> None:
     watch.serve()
     said = next(filter(None, (watch.serve(seconds=0.5) for _ in range(15))))
@@ -156,6 +157,7 @@ def test_slow_answers_are_measured_in_the_server(watch: Watch) -> None:
     watch.site.assert_legal(champion=1)
 
 
+@pytest.mark.long
 def test_killed_at_a_return_the_next_one_ends_it_and_it_is_done_once(watch: Watch) -> None:
     watch.serve()
     for _ in range(15):

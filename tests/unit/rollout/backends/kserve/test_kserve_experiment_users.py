@@ -195,6 +195,7 @@ def both(trial: Trial) -> tuple[Any, Any]:
     return reading.champion, reading.challenger
 
 
+@pytest.mark.long
 def test_a_winner_is_promoted_by_the_same_engine(trial: Trial) -> None:
     champion = trial.world.champion()
     assert champion is not None
