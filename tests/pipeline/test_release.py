@@ -301,6 +301,7 @@ def test_the_kubernetes_manifest_is_two_resources(released: tuple[Path, str], sh
     assert kinds == ["Pipeline", "PipelineVersion"]
 
 
+@pytest.mark.long
 class TestRefusedByTheGate:
     """Labels without meaning: the gate says no, and no way around it registers anything."""
 

@@ -194,6 +194,7 @@ def test_where_nothing_is_known_of_a_pod_it_is_said_and_nothing_is_done(watch: W
     watch.site.assert_legal(champion=2)
 
 
+@pytest.mark.long
 def test_one_that_was_taken_over_from_writes_nothing(watch: Watch) -> None:
     monitor = watch.watcher.guardian()
     before = watch.state
@@ -203,6 +204,7 @@ def test_one_that_was_taken_over_from_writes_nothing(watch: Watch) -> None:
             monitor.folder.write(before)
 
 
+@pytest.mark.long
 def test_a_second_one_is_told_who_guards(watch: Watch) -> None:
     second = watch.watcher.guardian()
     with watch.watcher.guardian().held(), pytest.raises(ServiceError, match="is guarding it"):

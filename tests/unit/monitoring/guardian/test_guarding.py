@@ -303,6 +303,7 @@ def test_a_return_whose_state_was_lost_is_ended(trials: Callable[[str], Trial]) 
     assert len(watch.returns) == 1
 
 
+@pytest.mark.long
 def test_the_same_on_a_cluster(cluster_trials: Callable[[str], Trial]) -> None:
     site = cluster_trials("one champion")
     serving_two(site)
