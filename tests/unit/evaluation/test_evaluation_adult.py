@@ -155,6 +155,7 @@ def test_an_equalised_odds_run_is_described(adult: Path) -> None:
     assert "sex = Female and race = Other" in page
 
 
+@pytest.mark.long
 def test_slices_of_sex_and_race_are_named(adult: Path) -> None:
     rules = {"columns": [["sex", "race"]], "metric": "accuracy", "at_least": 0.5, "find": 3}
     decision, found, _ = gate(adult, slices=rules)

@@ -191,7 +191,7 @@ def _fitted(
         pytest.param("linear", {}, marks=pytest.mark.long),
         pytest.param("random_forest", {"min_samples_leaf": 5}, marks=pytest.mark.long),
         pytest.param("xgboost", {"n_estimators": 100}, marks=pytest.mark.long),
-        ("lightgbm", {"n_estimators": 100}),
+        pytest.param("lightgbm", {"n_estimators": 100}, marks=pytest.mark.long),
     ],
 )
 def test_adult_is_exact_on_its_whole_test_file(

@@ -122,7 +122,7 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     ("fault", "words"),
     [
         pytest.param("crash-at-start", "did not come up", marks=long),
-        ("crash-later", "server died"),
+        pytest.param("crash-later", "server died", marks=long),
         pytest.param("leak", "server died", marks=long),
     ],
 )

@@ -360,7 +360,7 @@ OFTEN = ("second release", "rollback")
 """Of these a kill and a full disk are long, or in `make test`; the others are exhaustive."""
 
 
-def cases(*faults: Fault, quick: str) -> list[Any]:
+def cases(*faults: Fault, quick: str = "") -> list[Any]:
     """The endings of every command; `quick` is the one whose kill is in `make test`."""
 
     def marks(name: str, fault: Fault) -> Any:
@@ -405,9 +405,7 @@ def test_the_next_command_goes_on(trials: Callable[[str], Trial], name: str, fau
     end_at_effects(trials, name, fault)
 
 
-@pytest.mark.parametrize(
-    ("name", "fault"), cases(Fault.KILL, Fault.FULL, Fault.DOWN, quick="rollback")
-)
+@pytest.mark.parametrize(("name", "fault"), cases(Fault.KILL, Fault.FULL, Fault.DOWN))
 def test_the_next_command_goes_on_with_a_cluster(
     cluster_trials: Callable[[str], Trial], name: str, fault: Fault
 ) -> None:
