@@ -288,6 +288,7 @@ with opened(EngineSpec(name="dask", on="kubernetes", memory="1Gi", starts_within
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_step_that_is_killed_leaves_nothing(
     cluster: Cluster, operate: Operate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
