@@ -39,7 +39,7 @@ TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup --no-loa
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
 	$(TESTS) -m "not long and not exhaustive"
 
-test-long: setup feast ## Run what `make test` leaves out: the other canaries and every real table
+test-long: setup feast ## Run what `make test` leaves out: whole walks, the other drills and every real table
 	$(TESTS) -m long
 
 test-exhaustive: setup ## Thousands of sequences of commands, and commands ended at many effects; half an hour
