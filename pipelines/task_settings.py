@@ -11,13 +11,10 @@ from __future__ import annotations
 import copy
 import functools
 import re
-import sys
-import types
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from kfp import dsl
-from kfp.dsl import pipeline_task
 
 from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
@@ -25,20 +22,6 @@ from penstock.pipelines.outcomes import ENDINGS
 
 _NUMBER = re.compile(r"-\d+$")
 """What kfp adds to the name of a task that a pipeline has several times."""
-
-
-def _callers() -> list[tuple[str, ...]]:
-    """Return the two innermost callers as far as kfp reads what `inspect.stack` gives: their names.
-
-    To name a method in an error that hardly ever comes, kfp calls that at every setting of a task.
-    It looks up the source of all callers: beneath sixty of them that is more than half of what
-    compiling a pipeline costs.
-    """
-    own = sys._getframe(1)
-    return [("", "", "", frame.f_code.co_name) for frame in (own, own.f_back) if frame is not None]
-
-
-pipeline_task.inspect = types.SimpleNamespace(stack=_callers)
 
 
 def sized(
