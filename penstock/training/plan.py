@@ -15,6 +15,7 @@ from penstock.records.model import Abstention, Task
 from penstock.training import estimators
 from penstock.training.inputs import Problem
 from penstock.training.monotonic import check_families
+from penstock.training.own_metric import check_direction
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, Objective, gains_of
 
@@ -92,6 +93,8 @@ def plan_of(
             remedy="Allow 2 or more.",
         )
     metric = metric_for(_metric(problem, spec), task=problem.task)
+    if spec.own_metric.function:
+        check_direction(metric, problem, reference=spec.own_metric.function)
     if check is not None:
         columns = [column.name for column in problem.dataset.columns]
         check(columns=columns, target=problem.target, task=problem.task, metric=metric.name)
