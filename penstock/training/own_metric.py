@@ -55,7 +55,7 @@ def check_direction(metric: Metric, problem: Problem, *, reference: str) -> None
 
 
 def _extremes(metric: Metric, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions that are all right, and such that are all wrong, as the metric has them."""
+    """Return predictions that are all right, and such that are all wrong, in the metric's form."""
     import numpy as np
 
     truth = problem.truth

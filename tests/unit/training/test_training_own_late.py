@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from own_project import ring
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -16,7 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from penstock.data.table import write_dataset
 from penstock.errors import InputError
+from penstock.features.fit import fit_features
+from penstock.features.spec import FeaturesSpec
 from penstock.metrics import METRICS, own
 from penstock.model.loading import LoadedModel
 from penstock.model.pyfunc import ServedModel
@@ -35,18 +39,24 @@ ROWS = 600
 """Three times what is tried."""
 
 
-def problem_of(bench: Any, *, target: str = "y") -> Problem:
+def prepared(
+    folder: Path, table: Mapping[str, Any], *, target: str = "y", **features: Any
+) -> Problem:
+    """The training part and its features, without a store: nothing is trained here."""
+    write_dataset([pa.table(table)], output=folder / "train", source="a test")
+    fit_features(
+        folder / "train", target=target, spec=FeaturesSpec(**features),
+        output=folder / "features", report=folder / "features.html",
+    )  # fmt: skip
     return read_problem(
-        bench.folder / "train", features=bench.folder / "features", target=target, task="auto",
-        positive="", split=None,
+        folder / "train", features=folder / "features", target=target, task="auto", positive="",
+        split=None,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def problem(tmp_path_factory: pytest.TempPathFactory, make_bench: Callable[[Path], Any]) -> Problem:
-    bench = make_bench(tmp_path_factory.mktemp("late"))
-    bench.prepare(ring(ROWS))
-    return problem_of(bench)
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    return prepared(tmp_path_factory.mktemp("late"), ring(ROWS))
 
 
 HEAD = """
@@ -131,7 +141,7 @@ def test_what_cannot_be_kept_once_it_knows_all_rows_is_refused(
     check(made, problem, seed=0, class_weight="none")
     x = problem.columns.fitted.matrix(np.arange(ROWS))
     fitted = made.build({}, seed=0).fit(x, problem.y)
-    with pytest.raises(InputError, match="skops|types that are not trusted"):
+    with pytest.raises(InputError, match=r"skops|types that are not trusted"):
         check_whole(made, "own", fitted, problem)
 
 
@@ -147,9 +157,7 @@ TRANSFORMERS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_a_transformer_that_fails_on_other_rows_is_refused(
-    name: str, make_bench: Callable[[Path], Any], tmp_path: Path
-) -> None:
+def test_a_transformer_that_fails_on_other_rows_is_refused(name: str, tmp_path: Path) -> None:
     body, message = TRANSFORMERS[name]
     text = f"""
     import numpy as np
@@ -168,18 +176,15 @@ def test_a_transformer_that_fails_on_other_rows_is_refused(
     rows = ring(ROWS)
     # Row 1 is none of the 200 that are tried.
     rows["b"][1] = 50.0
-    bench = make_bench(tmp_path / "bench")
-    bench.prepare(rows, transformer="odd:make", code={"folder": str(tmp_path)})
-    found = problem_of(bench)
+    own_code = {"transformer": "odd:make", "code": {"folder": str(tmp_path)}}
+    found = prepared(tmp_path / "bench", rows, **own_code)
     with pytest.raises(InputError, match=message):
         found.columns.fitted.matrix(np.arange(ROWS))
     with pytest.raises(InputError, match=message):
         make_folds(found, folds=2, seed=1)[0][0].x  # noqa: B018
 
 
-def test_a_transformer_that_is_another_one_the_second_time_is_refused(
-    make_bench: Callable[[Path], Any], tmp_path: Path
-) -> None:
+def test_a_transformer_that_is_another_one_the_second_time_is_refused(tmp_path: Path) -> None:
     text = """
     from sklearn.base import BaseEstimator, TransformerMixin
 
@@ -194,9 +199,9 @@ def test_a_transformer_that_is_another_one_the_second_time_is_refused(
             return X[["b"]] * (1 if self.calls_ < 2 else 2)
     """
     (tmp_path / "odd.py").write_text(textwrap.dedent(text))
-    bench = make_bench(tmp_path / "bench")
+    own_code = {"transformer": "odd:make", "code": {"folder": str(tmp_path)}}
     with pytest.raises(InputError, match="a second time it makes other features"):
-        bench.prepare(ring(), transformer="odd:make", code={"folder": str(tmp_path)})
+        prepared(tmp_path / "bench", ring(), **own_code)
     assert not (tmp_path / "bench" / "features").exists()
 
 
@@ -222,12 +227,10 @@ def in_tenths(truth: Any, scores: Any) -> float:
 @pytest.mark.parametrize("target", ["y", "kind", "amount"])
 @pytest.mark.parametrize("needs", ["scores", "labels"])
 def test_a_metric_that_points_the_other_way_is_refused(
-    target: str, needs: Any, make_bench: Callable[[Path], Any], make_table: Any, tmp_path: Path
+    target: str, needs: Any, make_table: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    bench = make_bench(tmp_path)
     others = {name: "drop" for name in ("y", "kind", "amount") if name != target}
-    bench.prepare(make_table(), target=target, columns=others)
-    found = problem_of(bench, target=target)
+    found = prepared(tmp_path, make_table(), target=target, columns=others)
 
     def asked(function: Any, *, higher: bool) -> None:
         metric = own.use("odd", function, reference="a:odd", higher_is_better=higher, needs=needs)
