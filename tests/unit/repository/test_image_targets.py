@@ -94,7 +94,8 @@ def test_each_image_is_labelled_with_its_commit_and_the_digest_of_its_lock(tools
     assert f"LOCK=sha256:{hashlib.sha256(b''.join(both)).hexdigest()} " in tools.calls()[-1]
     stages = (ROOT / "images/Dockerfile").read_text().split("\nFROM ")
     final = [stage for stage in stages if "image.title=" in stage]
-    assert len(final) == len(NAMES) + 1
+    # Beside those of `make images`: train-boosting and feast.
+    assert len(final) == len(NAMES) + 2
     for stage in final:
         assert '      penstock.lock="${LOCK}"\n' in f"{stage}\n"
 
