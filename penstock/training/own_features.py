@@ -49,7 +49,7 @@ class OwnFeatures(FittedFeatures):
     @cached_property
     def width(self) -> int:
         """How many features there are."""
-        return features_of(self.transformer, self.frame.iloc[:1], where=FIELD).shape[1]
+        return int(features_of(self.transformer, self.frame.iloc[:1], where=FIELD).shape[1])
 
     def matrix(self, rows: Rows, *, dtype: Any = np.float64) -> Matrix:
         """Return the features of some rows, shape (rows, features); see `FittedFeatures`.

@@ -80,15 +80,15 @@ def captured(
 def labelled(shell: Any, project: Path, truths: list[Any], *, captures: str) -> None:
     """Give the rows their labels: the monitor measures what they say."""
     labels = project.parent / "labels.csv"
-    known = yaml.safe_load(project.read_text())
     lines = [f"r-{at},{label}\n" for at, label in enumerate(truths, start=1)]
-    labels.write_text(f"request_id,{known['target']}\n" + "".join(lines))
+    labels.write_text("request_id,target\n" + "".join(lines))
     done = shell("captures", "labels", str(labels), str(project))
     assert done.returncode == 0, done.stderr
     assert f"Wrote {len(truths)} labels." in done.stdout
     done = shell("monitor", str(project), "--once")
     assert "Traceback" not in done.stderr, done.stderr
-    state, _ = MonitorFolder(project.parent / ".penstock").read(service=known["name"])
+    name = yaml.safe_load(project.read_text())["name"]
+    state, _ = MonitorFolder(project.parent / ".penstock").read(service=name)
     seen = state.last.performance
     assert seen.labels == len(truths)
     assert seen.realized.low <= seen.realized.value <= seen.realized.high

@@ -7,19 +7,16 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import every_path
 import pytest
 import yaml
 from own_project import CODE, ring, written
 from test_boosted import plain
-from test_calibrated import captured, labelled
 
 from penstock import project
 from penstock.bundle.make import bundle
 from penstock.errors import InputError
-from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import for_run
 
@@ -42,7 +39,6 @@ PROJECT = {
         "folds": 2,
     },
     "deployment": {"port": 0},
-    "monitoring": {"source": "batch", "captures": "captured", "min_rows": 100},
 }  # fmt: skip
 
 
@@ -50,13 +46,12 @@ PROJECT = {
 def released(shell) -> tuple[Path, str]:
     folder = written(shell.folder / "own", CODE)
     rows = ring(3_000)
-    captures = {**PROJECT["monitoring"], "captures": str(folder / "captured")}
     with (folder / "rows.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(rows)
         table.writerows(zip(*rows.values(), strict=True))
     file = folder / "project.yaml"
-    file.write_text(yaml.safe_dump(PROJECT | {"monitoring": captures}))
+    file.write_text(yaml.safe_dump(PROJECT))
     done = shell("run", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     return file, done.stdout
@@ -83,48 +78,19 @@ def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str]) -> 
     assert "churn.models:make, churn.features:Centred, churn.metrics:cost" in card
 
 
-def asked(rows: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows as a client has them, and what they are."""
-    table = {name: list(map(plain, values)) for name, values in ring(rows).items()}
-    truth = table.pop("y")
-    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)], truth
-
-
 def test_server_and_batch_give_the_same_bits(shell, released: tuple[Path, str]) -> None:
     file, text = released
     url = re.search(r"Served at +(\S+)", text)[1]
-    rows, _ = asked(200)
+    table = ring(200)
+    rows = [
+        dict(zip(table, map(plain, row), strict=True)) for row in zip(*table.values(), strict=True)
+    ]
+    rows = [{name: value for name, value in row.items() if name != "y"} for row in rows]
     served = every_path.by_server(url, "bells", rows)
     folder = file.parent / "asked"
     folder.mkdir()
     penstock = every_path.command(shell, file)
     assert every_path.by_batch(penstock, "models:/bells/1", rows, folder=folder) == served
-
-
-@pytest.mark.long
-def test_mlflow_and_captures_have_the_servers_bits_and_the_monitor_a_verdict(
-    shell, released: tuple[Path, str]
-) -> None:
-    file, text = released
-    url = re.search(r"Served at +(\S+)", text)[1]
-    rows, truth = asked(400)
-    odd = [dict.fromkeys(rows[0]), {"a": 1e300}, {"b": -1e15, "kind": "never seen"}, {"a": "NA"}]
-    rows += [rows[0] | change for change in odd]
-    truth += ["in"] * len(odd)
-    served = every_path.by_server(url, "bells", rows)
-    assert len({tuple(one) for one in served["probabilities"]}) > 300
-    for at in (0, 200, len(rows) - 1):
-        alone = every_path.by_server(url, "bells", rows[at : at + 1])
-        assert alone == {kind: values[at : at + 1] for kind, values in served.items()}
-    store = f"sqlite:///{file.parent / '.penstock' / 'mlflow.db'}"
-    assert every_path.by_mlflow(store, "models:/bells/1", rows, positive=1) == served
-    captures = str(file.parent / "captured")
-    captured(shell, file, rows, served, captures=captures)
-    labelled(shell, file, truth, captures=captures)
-    state, _ = MonitorFolder(file.parent / ".penstock").read(service="bells")
-    assert state.version == 1
-    assert state.verdict.kind in ("healthy", "drifted"), state.verdict
-    assert state.last.performance.metric == "roc_auc"
 
 
 def test_what_is_compiled_has_the_digest_and_no_source(released: tuple[Path, str]) -> None:
