@@ -11,9 +11,11 @@ from penstock.data.opening import Opened
 from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.sources.reader import Again, Misread, Reader
 from penstock.data.spec import SourceSpec
+from penstock.data.table import read_dataset
 from penstock.data.types.value import TypeMismatch
 from penstock.records.dataset import Dataset
 from penstock.records.origin import Origin
+from penstock.records.retrieval import FeatureRetrieval
 from penstock.redaction import redact, redact_address
 
 
@@ -75,4 +77,14 @@ def _origin(version: Opened, source: SourceSpec, *, called: str) -> Origin:
         }
     )
     settings = pinned.model_dump(mode="json", exclude_defaults=True)
-    return Origin(source=settings, reference=version.reference)
+    retrieval = _retrieval(source.uri)
+    return Origin(source=settings, reference=version.reference, retrieval=retrieval)
+
+
+def _retrieval(uri: str) -> FeatureRetrieval | None:
+    """Return which features were joined to the rows of a dataset that is read as a table."""
+    folder = Path(local_path(uri)) if is_local(uri) else None
+    if folder is None or Dataset.record_in(folder) is None:
+        return None
+    origin = read_dataset(folder).origin
+    return None if origin is None else origin.retrieval
