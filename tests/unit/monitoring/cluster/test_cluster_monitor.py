@@ -16,7 +16,7 @@ from killing import Fault, run
 from prometheus_server import small_prometheus
 from role_rights import allowed, used
 
-from penstock.captures import claims
+from penstock.common import claims
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.records.monitoring import Looked, MonitorState, Verdict
 
