@@ -7,13 +7,16 @@ Folders are signed by OpenSSF model-signing. What serves a model checks it witho
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records import signatures
+from penstock.records.approval import Approval
 from penstock.records.decision import Decision
+from penstock.signatures import approvals
 from penstock.signatures.bundle import Statement
 from penstock.signatures.decision import sign_decision
 from penstock.signatures.keys import identity_of, read_private_key
@@ -23,6 +26,11 @@ SIGNING_KEY = "PENSTOCK_SIGNING_KEY"
 
 VERIFY_KEY = "PENSTOCK_VERIFY_KEY"
 """Environment variable: path of the public key, PEM."""
+
+
+def is_configured() -> bool:
+    """Return whether a key to sign with is named."""
+    return bool(os.environ.get(SIGNING_KEY, ""))
 
 
 def sign(folder: Path, *, output: Path) -> bool:
@@ -41,7 +49,9 @@ def sign(folder: Path, *, output: Path) -> bool:
     return bool(key)
 
 
-def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
+def sign_model(
+    folder: Path, *, decision: Decision, policy: Mapping[str, Any] | None, name: str
+) -> str:
     """Sign a model's files and the decision about them with the configured key.
 
     Both signatures are written into the folder, over any that were there.
@@ -49,6 +59,33 @@ def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
     Args:
         folder: The model's folder, as it is to be served.
         decision: What approves it.
+        policy: What the decision was made on, as it is recorded; None: it names none.
+        name: The registered model.
+
+    Returns:
+        The id of the key; empty: none is configured, and nothing was written.
+
+    Raises:
+        InputError: If a key is configured and cannot be used, or the policy is another one.
+    """
+    key = os.environ.get(SIGNING_KEY, "")
+    if not key:
+        return ""
+    private = read_private_key(Path(key), named_by=SIGNING_KEY)
+    place = folder / signatures.MODEL
+    place.parent.mkdir(exist_ok=True)
+    _sign(folder, output=place, key=key, without=signatures.FILES)
+    stated = sign_decision(decision, policy=policy, key=private, name=name, sha256=_subject(place))
+    files.write_text(folder / signatures.DECISION, stated)
+    return identity_of(private.public_key())
+
+
+def sign_approvals(folder: Path, *, given: Iterable[Approval], name: str) -> str:
+    """Sign people's approvals of a model that is signed, with the configured key.
+
+    Args:
+        folder: The model's folder; the statement is written into it.
+        given: The approvals that counted.
         name: The registered model.
 
     Returns:
@@ -61,11 +98,9 @@ def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
     if not key:
         return ""
     private = read_private_key(Path(key), named_by=SIGNING_KEY)
-    place = folder / signatures.MODEL
-    place.parent.mkdir(exist_ok=True)
-    _sign(folder, output=place, key=key, without=signatures.FILES)
-    stated = sign_decision(decision, key=private, name=name, sha256=_subject(place))
-    files.write_text(folder / signatures.DECISION, stated)
+    sha256 = _subject(folder / signatures.MODEL)
+    stated = approvals.sign_approvals(given, key=private, name=name, sha256=sha256)
+    files.write_text(folder / signatures.APPROVALS, stated)
     return identity_of(private.public_key())
 
 
