@@ -16,7 +16,8 @@ from penstock.records.evidence import FOLDER, folder_of
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Actor
 from penstock.registry.evidence import fetch_pack
-from penstock.registry.signing_people import approvals_that_count, keep_approvals
+from penstock.registry.signing_key import SIGNING_KEY
+from penstock.registry.signing_people import approvals_that_count, sign_given
 from penstock.registry.verify import verify
 from penstock.registry.versions import Version, answers
 
@@ -66,7 +67,7 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
         if not key:
             raise InputError(
                 "no key to sign with is named",
-                where=signing.SIGNING_KEY,
+                where=SIGNING_KEY,
                 remedy="Set it to the path of a private key in PEM.",
             )
         evidence = Path(place) / f"{Path(folder_of(decision.digest())).name}.sig"
@@ -91,8 +92,7 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
         spec = ApprovalSpec.parse((policy or {}).get("approval", {}), where="policy.json: approval")
         given = approvals_that_count(version, spec=spec, tracking_uri=tracking_uri)
         if spec.people and given:
-            signing.sign_approvals(folder, given=given, name=version.name)
-            keep_approvals(version, folder, key=key, given=given, tracking_uri=tracking_uri)
+            sign_given(version, folder, given=given, tracking_uri=tracking_uri)
     return version, key
 
 

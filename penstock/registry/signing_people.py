@@ -7,12 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from penstock import tracking
+from penstock.common import files
 from penstock.gate.approval import ApprovalSpec
 from penstock.records import signatures
 from penstock.records.approval import Approval
-from penstock.registry import approvals, audit, signing, versions
+from penstock.registry import approvals, audit, versions
 from penstock.registry.audit import Actor
+from penstock.registry.signing_key import path_of_key, private_key
 from penstock.registry.versions import Version, answers
+from penstock.signatures.approvals import sign_approvals
+from penstock.signatures.bundle import subject_of
+from penstock.signatures.keys import identity_of
 
 SIGNED = "approvals signed"
 """Event of the audit log."""
@@ -36,7 +41,7 @@ def sign_people(uri: str, *, spec: ApprovalSpec, tracking_uri: str) -> str:
         NotApprovedError: If an approval was tampered with.
         ServiceError: If the registry does not answer.
     """
-    if not (spec.people and signing.is_configured()):
+    if not (spec.people and path_of_key()):
         return ""
     version = versions.registered(uri, tracking_uri=tracking_uri)
     given = approvals_that_count(version, spec=spec, tracking_uri=tracking_uri)
@@ -45,9 +50,7 @@ def sign_people(uri: str, *, spec: ApprovalSpec, tracking_uri: str) -> str:
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
         versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
-        key = signing.sign_approvals(folder, given=given, name=version.name)
-        keep_approvals(version, folder, key=key, given=given, tracking_uri=tracking_uri)
-    return key
+        return sign_given(version, folder, given=given, tracking_uri=tracking_uri)
 
 
 def approvals_that_count(
@@ -89,27 +92,34 @@ def approvals_that_count(
     return tuple(each for each in given if judged.approved and each.by.name in judged.by)
 
 
-def keep_approvals(
-    version: Version, folder: Path, *, key: str, given: tuple[Approval, ...], tracking_uri: str
-) -> None:
-    """Put signed approvals beside a version's files, and into the audit log.
+def sign_given(
+    version: Version, folder: Path, *, given: tuple[Approval, ...], tracking_uri: str
+) -> str:
+    """Sign approvals, and put them beside a version's files and into the audit log.
 
     Args:
         version: The version.
-        folder: Its folder, in which the approvals were signed.
-        key: The id of the key.
-        given: Who approved.
+        folder: Its folder, with the signature on its files.
+        given: The approvals that count.
         tracking_uri: The MLflow store.
 
+    Returns:
+        The id of the key.
+
     Raises:
+        InputError: If no key is configured, or it cannot be used.
         ServiceError: If the registry does not take them.
+        UntrustedError: If the signature on the files cannot be read.
     """
+    private = private_key()
+    key = identity_of(private.public_key())
+    sha256 = subject_of(folder / signatures.MODEL)
+    stated = sign_approvals(given, key=private, name=version.name, sha256=sha256)
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         source = store.get_model_version(version.name, str(version.version)).source
         with TemporaryDirectory() as place:
-            alone = Path(place) / Path(signatures.APPROVALS).name
-            alone.write_bytes((folder / signatures.APPROVALS).read_bytes())
+            files.write_text(Path(place) / Path(signatures.APPROVALS).name, stated)
             store.log_model_artifacts(
                 source.removeprefix("models:/"), place, artifact_path=signatures.FOLDER
             )
@@ -123,6 +133,7 @@ def keep_approvals(
             actor=Actor(name="approve", reason=f"Approved by {_names(given)}."),
             facts={"key": key},
         )
+    return key
 
 
 def _names(given: tuple[Approval, ...]) -> str:
