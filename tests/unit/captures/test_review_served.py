@@ -56,7 +56,7 @@ def ask(url: str, rows: list[dict[str, Any]], request: str) -> list[bool]:
     """Return which rows the model leaves to people."""
     answered = httpx.post(
         f"{url}/v1/models/adult:predict",
-        json={"id": request, "instances": rows},
+        json={"instances": rows},
         headers={"x-request-id": request},
         trust_env=False,
         timeout=60,

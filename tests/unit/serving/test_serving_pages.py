@@ -94,7 +94,7 @@ def test_the_page_of_access_is_walked(
     (tmp_path / "feedback").write_text("the-token-of-labels")
     monkeypatch.setenv("FEEDBACK_TOKEN", "the-token-of-labels")
     server = start(models(), "--feedback-token-file", str(tmp_path / "feedback"))
-    (tmp_path / "rows.json").write_text(json.dumps({"id": "a", "instances": [ROW]}))
+    (tmp_path / "rows.json").write_text(json.dumps({"instances": [ROW]}))
     with Walk("docs/endpoint-access.md", tmp_path) as walk:
         for name in ("app", "rollout"):
             walk.run("openssl rand")
@@ -105,7 +105,7 @@ def test_the_page_of_access_is_walked(
             asked = json.loads(walk.run("curl", here))
             assert len(asked["predictions"]) == 1
             labelled = json.loads(walk.run("curl", here, ('"label": 1', '"label": "yes"')))
-            assert labelled["received"] == 1
+            assert labelled["joined"] == 1
             # Nobody without a key; no label without the server's own token.
             assert (
                 httpx.post(f"{address}/v1/models/adult:predict", content=b"{}").status_code == 401
