@@ -65,8 +65,9 @@ def require_people(
 ) -> tuple[str, ...]:
     """Return who approved signed files, if they are as many as the policy asks for.
 
-    Whether an approval had expired, and who may not be the only one, was judged before it was
-    signed: a server that starts again at night asks whether people approved, not since when.
+    Whether an approval had expired, two names are one person's, or who trained it is the only one,
+    was judged before it was signed: a server that starts again at night asks whether people
+    approved, not since when.
 
     Args:
         signed: The statement, of which the signature holds.
@@ -88,13 +89,13 @@ def require_people(
         raise _refused(
             signed, f"they are about {statement.sha256}, the signed files are {sha256}", what=what
         )
-    by = people.distinct(
-        approval.by.name
+    by = {
+        people.key_of(approval.by.name): approval.by.name
         for approval in _approvals(signed, what=what)
         if approval.verdict == "approved"
         and (approval.model, approval.decision) == (decision.model, decision.digest())
         and _may(approval, asked)
-    )
+    }
     if len(by) < asked.people:
         raise _refused(
             signed,
@@ -102,7 +103,7 @@ def require_people(
             "different people who may approve",
             what=what,
         )
-    return by
+    return tuple(by.values())
 
 
 def _asked(policy: Mapping[str, Any], *, signed: Signed, what: str) -> _Asked:
