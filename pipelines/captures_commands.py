@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.errors import UsageError
+from penstock.errors import InputError, UsageError
 from penstock.pipelines.located import Located, add_project_argument, locate
 
 if TYPE_CHECKING:
@@ -244,6 +244,13 @@ def _prune(options: argparse.Namespace) -> int:
     pruned = prune(source_of(options, found), days=settings.days, megabytes=settings.megabytes)
     print(f"Removed {pruned.segments:,} segments with {pruned.rows:,} rows and labels.")
     _say_unclaimed(pruned.unclaimed)
+    if pruned.unreadable:
+        raise InputError(
+            f"the manifests of {len(pruned.unreadable):,} segments cannot be read, so they were "
+            "left, however old they are",
+            where=pruned.unreadable[0],
+            remedy="Restore them, or remove them with the segments' files.",
+        )
     return 0
 
 

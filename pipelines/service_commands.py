@@ -82,8 +82,12 @@ def _resume(options: argparse.Namespace) -> int:
     from penstock.common import progress
     from penstock.rollout.control import resume
 
+    def say(text: str) -> bool:
+        progress.say(text)
+        return True
+
     _, target = _project(options)
-    rollout = resume(target, tell=progress.say)
+    rollout = resume(target, tell=say)
     _refresh(options)
     return _ended(rollout)
 

@@ -61,7 +61,7 @@ def erase_request(source: str | Path, request_id: str) -> Erased:
         request_id: The request.
 
     Raises:
-        InputError: If a file is not what its manifest names.
+        InputError: If a file is not what its manifest names, or a manifest cannot be read.
         ServiceError: If a store does not answer, or does not take what is written.
 
     Example:
@@ -94,7 +94,8 @@ def erase_where(
             kept elsewhere.
 
     Raises:
-        InputError: If no row has such an input, or a file is not what its manifest names.
+        InputError: If no row has such an input, a file is not what its manifest names, or a
+            manifest cannot be read.
         ServiceError: If a store does not answer, or does not take what is written.
 
     Example:
@@ -139,7 +140,7 @@ def _erase(
 ) -> tuple[list[Row], int]:
     found: list[Row] = []
     files = 0
-    for each in writers(place, kinds=kinds):
+    for each in writers(place, kinds=kinds, unreadable=_refuse):
         for part in each.parts:
             if not look:
                 remove_replaced(place, part)
@@ -147,6 +148,16 @@ def _erase(
             found += rows
             files += bool(rows)
     return found, files
+
+
+def _refuse(manifest: str) -> None:
+    """Say of no row that it is erased while it may stand in a file that nobody can look into."""
+    raise InputError(
+        "it is not the manifest of a segment as this release writes one, so it is not known "
+        "which rows its segment holds",
+        where=manifest,
+        remedy="Restore it, or remove it with the segment's files, then erase again.",
+    )
 
 
 def _rewrite(

@@ -27,11 +27,13 @@ class Pruned:
         segments: Files of rows or labels.
         rows: Rows and labels in them.
         unclaimed: Files that no manifest names, of pods and erasures that were killed.
+        unreadable: Manifests that cannot be read: their segments were left, however old.
     """
 
     segments: int = 0
     rows: int = 0
     unclaimed: int = 0
+    unreadable: tuple[str, ...] = ()
 
 
 def prune(
@@ -53,15 +55,17 @@ def prune(
 
     Example:
         >>> prune(Path("shipped"), days=90, megabytes=0)
-        Pruned(segments=0, rows=0, unclaimed=0)
+        Pruned(segments=0, rows=0, unclaimed=0, unreadable=())
     """
     place = place_at(source)
     remove_unfinished(place)
     unclaimed = remove_unclaimed(place, now=now)
     oldest = iso((now or datetime.now(UTC)).astimezone(UTC) - timedelta(days=days)) if days else ""
     segments = rows = 0
+    unreadable: list[str] = []
     for kind in KINDS:
-        shipped = [each for each in writers(place, kinds=[kind]) if each.shipped]
+        there = writers(place, kinds=[kind], unreadable=unreadable.append)
+        shipped = [each for each in there if each.shipped]
         found = [part for each in shipped for part in each.parts]
         found.sort(key=lambda part: (part.last, part.number), reverse=True)
         kept = 0
@@ -72,7 +76,7 @@ def prune(
                 _remove(place, part)
                 segments += 1
                 rows += part.rows or 0
-    return Pruned(segments, rows, unclaimed.removed)
+    return Pruned(segments, rows, unclaimed.removed, tuple(unreadable))
 
 
 def _remove(place: LocalPlace | RemotePlace, part: Part) -> None:

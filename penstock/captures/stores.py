@@ -100,8 +100,16 @@ Seen = Callable[[str], int]
 DONE = 1 << 62
 
 
+Unreadable = Callable[[str], None]
+"""Called with the path of a manifest that cannot be read."""
+
+
 def writers(
-    place: LocalPlace | RemotePlace, *, kinds: Collection[Kind] = KINDS, seen: Seen = lambda _: 0
+    place: LocalPlace | RemotePlace,
+    *,
+    kinds: Collection[Kind] = KINDS,
+    seen: Seen = lambda _: 0,
+    unreadable: Unreadable = lambda _: None,
 ) -> list[Written]:
     """Return the writers below a place, by folder and name.
 
@@ -109,6 +117,8 @@ def writers(
         place: Where to look.
         kinds: Rows or labels.
         seen: Manifests of earlier segments are not read.
+        unreadable: Called for each manifest that is none, or one of another release: the rows of
+            its segment are missed, and counted as lost where later ones of its writer are.
 
     Raises:
         ServiceError: If a store does not answer.
@@ -117,7 +127,7 @@ def writers(
     for folder, names in sorted(place.folders().items()):
         if isinstance(place, LocalPlace):
             found += _local(place, folder, names, kinds)
-        found += _shipped(place, folder, names, kinds, seen)
+        found += _shipped(place, folder, names, kinds, seen, unreadable)
     return found
 
 
@@ -232,6 +242,7 @@ def _shipped(
     names: Iterable[str],
     kinds: Collection[Kind],
     seen: Seen,
+    unreadable: Unreadable,
 ) -> list[Written]:
     found: dict[str, Written] = {}
 
@@ -244,7 +255,7 @@ def _shipped(
         if named and named[1] == "json" and named[0].kind in kinds:
             each = of(named[0].writer, named[0].kind)
             if named[0].number >= seen(each.key):
-                manifest = _manifest(place, folder, name)
+                manifest = _manifest(place, folder, name, unreadable)
                 if manifest is not None:
                     _add(each, manifest, place)
         elif name.startswith("ended-") and name.endswith(".json"):
@@ -262,11 +273,18 @@ def remove_replaced(place: LocalPlace | RemotePlace, part: Part) -> None:
         place.remove(part.file[0], name)
 
 
-def _manifest(place: LocalPlace | RemotePlace, folder: str, name: str) -> Manifest | None:
-    """Return a manifest; None where it is gone or is none: its rows are then missed and counted."""
+def _manifest(
+    place: LocalPlace | RemotePlace, folder: str, name: str, unreadable: Unreadable
+) -> Manifest | None:
+    """Return a manifest; None where it is gone or is none."""
     try:
-        return Manifest.loads(place.read(folder, name).decode(), where=name)
-    except (FileNotFoundError, UnicodeDecodeError, PenstockError):
+        data = place.read(folder, name)
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.loads(data.decode(), where=name)
+    except (UnicodeDecodeError, PenstockError):
+        unreadable("/".join(filter(None, (folder, name))))
         return None
 
 

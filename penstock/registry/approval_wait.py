@@ -46,7 +46,7 @@ def wait(
     tracking_uri: str,
     run: str,
     pause: float = 10.0,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], bool] = lambda _: True,
 ) -> ApprovalOutcome:
     """Wait until people have approved or rejected a version, or until the deadline.
 
@@ -58,8 +58,9 @@ def wait(
             library, so that little memory is held while nothing happens.
         run: Names the pipeline run: the same run, started again, keeps its deadline.
         pause: Seconds before the second read; they grow to a minute.
-        tell: Notifies people, once nobody has approved it yet: in sentences. Not again for the same
-            run; a kill just after it was called is the exception.
+        tell: Notifies people, once nobody has approved it yet: in sentences. Asked at each read
+            until it returns True, and not again for the same run; a kill just after that is the
+            exception.
 
     Raises:
         InputError: If a key to sign the approvals with is configured and cannot be used.
@@ -88,9 +89,8 @@ def wait(
             why = judged.sentence if judged else "The registry did not respond."
             sentence = f"It was not approved by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
             break
-        if not notified:
+        if not notified and tell(f"version {registration.version} is {asks}"):
             notified = True
-            tell(f"version {registration.version} is {asks}")
             _note_told(registry, told)
         left = (deadline - datetime.now(UTC)).total_seconds()
         time.sleep(max(0.0, min(pause, left)))

@@ -56,7 +56,7 @@ def status(target: Target) -> list[ServiceOverview]:
     ]
 
 
-def resume(target: Target, *, tell: Callable[[str], None] = lambda _: None) -> Rollout:
+def resume(target: Target, *, tell: Callable[[str], bool] = lambda _: True) -> Rollout:
     """Go on with the rollout that a killed controller left.
 
     Args:

@@ -74,7 +74,7 @@ class Controller:
         actions: Actions,
         prove: Callable[[Address], None],
         ready_timeout: float,
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._router = router
         self._journal = journal
@@ -304,12 +304,13 @@ class Controller:
         name = f"told-{here.step}"
         if here.step in self._told or self._journal.note(name) is not None:
             return
-        self._told.add(here.step)
-        self._tell(
+        if not self._tell(
             f"version {self._release.version} has passed every rule at {here.weight} % of the "
             f"requests and waits for a person, at most {duration(max(0.0, seconds))} more: "
             "penstock rollout approve, or penstock rollout abort."
-        )
+        ):
+            return
+        self._told.add(here.step)
         try:
             self._journal.leave(name, "yes")
         except LeaseLostError:

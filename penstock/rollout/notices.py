@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,18 +14,24 @@ from penstock.common import progress
 from penstock.errors import PenstockError
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.release import Registration
+from penstock.records.run_end import Place
 from penstock.rollout.home import local_home
 
-Tell = Callable[[str], None]
-"""Notifies people of what it is waited for, in sentences."""
+Tell = Callable[[str], bool]
+"""Notifies people of what it is waited for, in sentences; False: nobody has it yet, ask again."""
 
 
-def nobody(_: str) -> None:
-    """Notify nobody."""
+def nobody(_: str) -> bool:
+    """Notify nobody; nobody is to be notified."""
+    return True
 
 
 _PAGE = "index.html"
 """The project's page, in its home."""
+
+_FIRST_PAUSE = 60.0
+_LONGEST_PAUSE = 3600.0
+"""Seconds before a message that no place has accepted is sent again; each time twice as many."""
 
 
 def teller(
@@ -38,7 +45,9 @@ def teller(
     """Return what notifies people that a release waits for them.
 
     A message that cannot be delivered is said and changes nothing. The same wait has the same
-    identity, however often it is sent.
+    identity, however often it is sent. Where no place has accepted it, whoever asks again before
+    a minute has passed (then two, four, at most an hour) gets False at once: a place that does not
+    respond must not keep anybody from watching a canary.
 
     Args:
         notify: Fields of the section `notify`; a path in it is absolute, or of this folder.
@@ -52,8 +61,13 @@ def teller(
     """
     places = NotifySpec.parse(dict(notify), where="notify")
     name, version = registration.name, registration.version
+    pause = _FIRST_PAUSE
+    due = time.monotonic()
 
-    def tell(text: str) -> None:
+    def tell(text: str) -> bool:
+        nonlocal pause, due
+        if time.monotonic() < due:
+            return False
         link = page_of(name, version, tracking_uri=tracking_uri)
         message = Message(
             identity="-".join(filter(None, (name, str(version), run, "waiting", of))),
@@ -64,8 +78,14 @@ def teller(
             data={"for": of, "version": version, "run": run},
             origin="release",
         )
-        for problem in deliver(message, to=places, folder=Path()):
+        accepted: list[Place] = []
+        problems = deliver(message, to=places, folder=Path(), taken=accepted.append)
+        for problem in problems:
             progress.say(problem)
+        if accepted or not problems:
+            return True
+        due, pause = time.monotonic() + pause, min(2 * pause, _LONGEST_PAUSE)
+        return False
 
     return tell
 

@@ -39,7 +39,7 @@ def go_on(
     journal: Journal,
     order: Order | ReturnOrder | None,
     *,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], bool] = lambda _: True,
 ) -> Rollout:
     """Take a rollout up where its journal stands, and run it to its end.
 

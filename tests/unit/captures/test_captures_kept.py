@@ -538,6 +538,27 @@ def test_shipped_segments_are_pruned_by_age_and_size(tmp_path: Path) -> None:
     assert captured.lost == 2, "1 and 2 were not read"
 
 
+def test_a_segment_whose_manifest_cannot_be_read_is_neither_called_erased_nor_pruned(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "store"
+    capture_all(tmp_path / "spool", rows("secret", time=START), rows("b", time=START), file_bytes=1)
+    ship(tmp_path / "spool", LocalPlace(store), pod="pod")
+    manifest = min(store.rglob("predictions-*.json"))
+    manifest.write_text("{}")
+    with pytest.raises(InputError, match=manifest.name):
+        erase_request(store, "secret")
+    with pytest.raises(InputError, match=manifest.name):
+        erase_where(store, "colour", "red")
+    later = datetime.fromtimestamp(START, UTC) + timedelta(days=2)
+    pruned = retention.prune(store, days=1, megabytes=0, now=later)
+    assert (pruned.segments, pruned.unreadable) == (
+        1,
+        (str(manifest.relative_to(store)),),
+    ), "the other one is pruned all the same"
+    assert manifest.exists()
+
+
 def test_files_are_removed_by_age_and_not_by_a_clock_that_jumps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

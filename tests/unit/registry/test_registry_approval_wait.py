@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -46,6 +46,37 @@ def test_where_nobody_is_asked_nobody_is_waited_for(registry: Registry) -> None:
     assert (found.approved, found.sentence) == (True, "The policy requires no approval.")
 
 
+def accepted(told: list[str]) -> Callable[[str], bool]:
+    """Return a place that accepts every message."""
+
+    def tell(text: str) -> bool:
+        told.append(text)
+        return True
+
+    return tell
+
+
+def test_people_whom_no_place_reached_are_notified_again(asking: Registry) -> None:
+    registration, _ = asking.registered()
+    tries = list[str]()
+
+    def tell(text: str) -> bool:
+        tries.append(text)
+        if len(tries) == 3:
+            approvals.give(
+                registration.uri,
+                verdict="approved",
+                by=ALICE,
+                reason="Fine.",
+                tracking_uri=asking.uri,
+            )
+        return len(tries) == 3
+
+    spec = asking.policy.approval
+    found = wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.01, tell=tell)
+    assert (found.approved, len(tries), len(set(tries))) == (True, 3, 1)
+
+
 def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> None:
     registration, _ = asking.registered()
     spec, told = asking.policy.approval, list[str]()
@@ -57,7 +88,7 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
             tracking_uri=asking.uri,
             run="r",
             pause=0.1,
-            tell=told.append,
+            tell=accepted(told),
         )
         time.sleep(0.5)
         assert not waiting.done()
@@ -79,7 +110,7 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
         registration.uri, verdict="rejected", by=ALICE, reason="No.", tracking_uri=asking.uri
     )
     found = wait(
-        registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1, tell=told.append
+        registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1, tell=accepted(told)
     )
     assert found.approved is False
     # What is decided waits for nobody.
@@ -105,7 +136,7 @@ def test_a_step_that_is_tried_again_asks_nobody_again(
     monkeypatch.setattr(approval_wait, "time", SimpleNamespace(sleep=lose))
     for run, count in (("r", 1), ("r", 1), ("another", 2)):
         with pytest.raises(LostPodError):
-            wait(registration, spec=spec, tracking_uri=asking.uri, run=run, tell=told.append)
+            wait(registration, spec=spec, tracking_uri=asking.uri, run=run, tell=accepted(told))
         assert len(told) == count
 
 

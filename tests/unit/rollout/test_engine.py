@@ -230,8 +230,12 @@ class World:
             actions=self.actions,
             prove=lambda address: self.prove(address),
             ready_timeout=1,
-            tell=self.told.append,
+            tell=self._accept,
         ).run()
+
+    def _accept(self, text: str) -> bool:
+        self.told.append(text)
+        return True
 
     def run_until_killed(self, dies: Callable[[str], bool], *, by_registry: bool = False) -> None:
         """Run it, and kill the controller before the action of the router that `dies` tells.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fresh_store import fresh_store
@@ -11,7 +13,7 @@ from rollout_world import World
 
 from penstock.errors import InputError
 from penstock.records.release import Registration
-from penstock.rollout import control
+from penstock.rollout import control, notices
 from penstock.rollout.notices import teller
 
 REGISTRATION = Registration(
@@ -60,14 +62,33 @@ def test_a_store_in_a_file_has_the_projects_page(
     assert (tmp_path / "index.html").as_uri() in told()
 
 
-def test_a_lost_message_changes_nothing_and_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_message_that_no_place_accepted_is_sent_again_but_not_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teller(
-        {"file": "/proc/nowhere/told"}, of="hold", registration=REGISTRATION, run="r",
+    blocked = tmp_path / "full"
+    blocked.touch()
+    tell = teller(
+        {"file": str(blocked / "told")}, of="hold", registration=REGISTRATION, run="r",
         tracking_uri="http://mlflow.example",
-    )("it waits.")  # fmt: skip
-    assert "/proc/nowhere/told could not be written" in capsys.readouterr().out
+    )  # fmt: skip
+    assert tell("it waits.") is False
+    assert f"{blocked}/told could not be written" in capsys.readouterr().out
+    # A place that does not respond for half a minute must not cost that at each look.
+    assert tell("it waits.") is False
+    assert capsys.readouterr().out == ""
+    blocked.unlink()
+    now = time.monotonic()
+    monkeypatch.setattr(notices, "time", SimpleNamespace(monotonic=lambda: now + 61))
+    assert tell("it waits.") is True
+    assert "it waits." in (blocked / "told").read_text()
+
+
+def test_one_place_that_accepts_a_message_is_enough(tmp_path: Path) -> None:
+    tell = teller(
+        {"file": str(tmp_path / "told"), "cloudevents": "http://127.0.0.1:9"}, of="hold",
+        registration=REGISTRATION, run="r", tracking_uri="http://mlflow.example",
+    )  # fmt: skip
+    assert tell("it waits.") is True
 
 
 def test_places_that_are_none_are_refused_before_anything_waits(tmp_path: Path) -> None:
@@ -84,9 +105,10 @@ def test_a_canary_that_holds_is_told_with_its_cause_and_goes_on(
     with receivers(tmp_path) as received:
         notify = world.teller(received.spec, 3)
 
-        def tell(text: str) -> None:
-            notify(text)
+        def tell(text: str) -> bool:
+            accepted = notify(text)
             control.approve(world.place())
+            return accepted
 
         assert world.release(3, canary={"steps": steps}, tell=tell).outcome == "promoted"
         received.require_same()
