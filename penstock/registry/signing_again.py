@@ -93,4 +93,7 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
 def _policy(pack: Path) -> dict[str, Any] | None:
     """Return the policy that was kept, which `verify` has held against the decision."""
     path = pack / "policy.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

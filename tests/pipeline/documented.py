@@ -90,8 +90,10 @@ class Command:
 
 def blocks(text: str) -> Iterator[str]:
     """The code of a document: what is fenced, or indented by four spaces."""
-    for fenced in re.finditer(r"^```(?:sh|bash|console)?\n(.*?)^```$", text, re.M | re.S):
-        yield fenced[1]
+    # Of every kind, so that the end of one is not taken for the beginning of the next.
+    for fenced in re.finditer(r"^```([^`\n]*)\n(.*?)^```$", text, re.M | re.S):
+        if fenced[1] in ("", "sh", "bash", "console"):
+            yield fenced[2]
     bare = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     for indented in re.finditer(r"(?:^    .*\n)+", bare, re.M):
         yield re.sub(r"^    ", "", indented[0], flags=re.M)

@@ -25,7 +25,7 @@ def test_the_page_of_git_as_the_switch_is_walked(
     with Walk("docs/gitops.md", tmp_path) as walk:
         written = penstock(*walk.words("penstock init --ci"))
         assert written.code == 0, written.err
-        assert len(list((tmp_path / ".github/workflows").glob("*.yml"))) == 4
+        assert len(list((tmp_path / ".github/workflows").glob("*.yml"))) == 3
         assert (tmp_path / "schedules.yaml").is_file()
         (tmp_path / "schedules.yaml").write_text(declared)
 
