@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +15,10 @@ from penstock.records.approval import Approval
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence
 from penstock.registry import approvals, audit
 from penstock.registry.card import final_card
+from penstock.registry.evidence import fetch_pack
 from penstock.registry.pack_records import PackRecords, read_pack
 from penstock.registry.spec import CardSpec
-from penstock.registry.verify import Check, pack_in, verify
+from penstock.registry.verify import verify
 from penstock.registry.versions import Version, answers
 
 UNKNOWN = "Not known: the evidence of this version does not say it."
@@ -82,19 +83,7 @@ def read_facts(uri: str, *, tracking_uri: str) -> Facts:
         IntegrityError: If its evidence does not hold, or there is none.
         ServiceError: If the registry does not answer.
     """
-    with TemporaryDirectory() as place:
-        version, checks = verify(uri, tracking_uri=tracking_uri, into=Path(place))
-        _require_good(version, checks)
-        store = tracking.client(tracking_uri)
-        with answers(tracking_uri):
-            tags = dict(store.get_registered_model(version.name).tags)
-        pack = pack_in(Path(place), version)
-        if pack is None:
-            raise IntegrityError("it has no evidence", where=version.uri)
-        return _facts(version, pack, tags)
-
-
-def _require_good(version: Version, checks: Sequence[Check]) -> None:
+    version, checks = verify(uri, tracking_uri=tracking_uri)
     bad = [f"{check.name} ({check.verdict})" for check in checks if not check.good]
     if bad:
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
@@ -104,6 +93,14 @@ def _require_good(version: Version, checks: Sequence[Check]) -> None:
             where=version.uri,
             remedy=f"penstock verify {version.uri} lists every check.",
         )
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        tags = dict(store.get_registered_model(version.name).tags)
+    with TemporaryDirectory() as place:
+        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
+        if pack is None:
+            raise IntegrityError("its evidence is gone since it was verified", where=version.uri)
+        return _facts(version, pack, tags)
 
 
 def _facts(version: Version, pack: Path, tags: dict[str, str]) -> Facts:

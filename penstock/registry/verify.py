@@ -17,7 +17,7 @@ from penstock.records import signatures
 from penstock.records.approval import Approval
 from penstock.records.baseline import FILE_NAME as BASELINE
 from penstock.records.decision import Decision
-from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence, folder_of
+from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, registration, signing, versions
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
@@ -52,9 +52,7 @@ class Check:
         return self.verdict in ("holds", "not signed", "not there")
 
 
-def verify(
-    uri: str, *, tracking_uri: str, key: Path | None = None, into: Path | None = None
-) -> tuple[Version, list[Check]]:
+def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Version, list[Check]]:
     """Download a version with its evidence and check all of it.
 
     Only the digests in the tags, the audit log that chains them and, where a key is given, the
@@ -64,8 +62,6 @@ def verify(
         uri: `models:/name/3` or `models:/name@alias`.
         tracking_uri: The MLflow store.
         key: The public key to verify with, PEM. With a key a version that is not signed fails.
-        into: An empty folder, in which what was checked is left: the version's files in `model`,
-            its evidence where `pack_in` says; None: nothing is.
 
     Raises:
         InputError: If there is no such version.
@@ -77,28 +73,21 @@ def verify(
     with answers(tracking_uri):
         model_tags = dict(store.get_registered_model(version.name).tags)
     log = audit.read(model_tags)
-    with TemporaryDirectory() as temporary:
-        place = into or Path(temporary)
-        pack, signature = fetch_pack(version, tracking_uri=tracking_uri, into=place)
+    with TemporaryDirectory() as place:
+        pack, signature = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
         checks = [
-            *_model(version, place / "model", tracking_uri=tracking_uri),
+            *_model(version, Path(place) / "model", tracking_uri=tracking_uri),
             *(_pack(version, pack) if pack else _no_pack(version)),
             *_signature(pack, signature, key=key),
-            *_vouched(version, place / "model", key=key),
+            *_vouched(version, Path(place) / "model", key=key),
             *_people(version, pack, log),
-            *_rollouts(version, log, tracking_uri=tracking_uri, into=place),
+            *_rollouts(version, log, tracking_uri=tracking_uri, into=Path(place)),
         ]
     return version, [
         *checks,
         *_trail(version, log),
         *_champion(version, log, tracking_uri),
     ]
-
-
-def pack_in(place: Path, version: Version) -> Path | None:
-    """Return where `verify` has left the evidence in a folder; None: there is none."""
-    pack = place / folder_of(version.tags.get(versions.DECISION_DIGEST, ""))
-    return pack if pack.is_dir() else None
 
 
 def _same(name: str, expected: str, found: str) -> Check:
