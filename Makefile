@@ -39,7 +39,7 @@ TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup --no-loa
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
 	$(TESTS) -m "not long and not exhaustive"
 
-test-long: setup ## Run what `make test` leaves out: the other canaries and every real table
+test-long: setup feast ## Run what `make test` leaves out: the other canaries and every real table
 	$(TESTS) -m long
 
 test-exhaustive: setup ## Thousands of sequences of commands, and commands ended at many effects; half an hour
@@ -76,6 +76,17 @@ test-oldest-example: setup | build
 	$(OLDEST)-laptop/bin/penstock run $(OLDEST)-example/project.yaml --set deployment.port=0 --set training.trials=2
 	$(OLDEST)-laptop/bin/penstock compile $(OLDEST)-example/project.yaml -o $(OLDEST)-example/release.yaml
 	$(OLDEST)-laptop/bin/penstock stop $(OLDEST)-example/project.yaml
+
+# Feast does not go with requirements.lock: docs/feast.md.
+FEAST := build/feast
+.PHONY: feast
+feast: $(FEAST)/ready ## Make build/feast, an environment with Feast and Penstock by the lock of the image `feast`
+
+$(FEAST)/ready: images/locks/feast.txt requirements-setup.lock | setup build
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FEAST)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(FEAST)/bin/python --require-hashes images/locks/feast.txt requirements-setup.lock
+	$(BIN)/uv pip install --quiet --python $(FEAST)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
 
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py

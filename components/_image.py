@@ -10,7 +10,10 @@ from typing import Literal
 import penstock
 from penstock.errors import InputError
 
-Image = Literal["data", "train", "deploy", "serving", "monitor", "score"]
+Image = Literal["data", "train", "deploy", "serving", "monitor", "score", "feast"]
+
+_SELDOM = ("feast",)
+"""Images that `make images` and `make push` leave out: whoever needs one makes it by its name."""
 
 _PUSHED = Path(__file__).resolve().parent.parent / "images" / "digests.json"
 
@@ -19,7 +22,7 @@ def image(name: Image) -> str:
     """Return the reference of one image of the family; the first of these that there is.
 
     1. `PENSTOCK_IMAGE_<NAME>`: one image's whole reference, for example with a digest.
-    2. `PENSTOCK_IMAGE_PREFIX`: where all six are, for example a private registry; the tag is
+    2. `PENSTOCK_IMAGE_PREFIX`: where all are, for example a private registry; the tag is
        Penstock's version.
     3. The digest file: `PENSTOCK_IMAGE_DIGESTS`, else images/digests.json of a checkout, which
        `make push` writes. A digest names the very image that was pushed.
@@ -47,7 +50,8 @@ def _pushed(name: Image) -> str:
         return ""
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))
-        version, reference = digests["version"], digests["images"][name]
+        version, images = digests["version"], digests["images"]
+        reference = images.get(name, "") if name in _SELDOM else images[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"the digest file cannot be read: {error!r}",

@@ -17,7 +17,7 @@ locked            = --build-arg LOCK=sha256:$(shell cat $(patsubst %,images/lock
 # Without the values of build arguments: an address of an index may hold a password.
 PROVENANCE       := --provenance=mode=min
 
-.PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan test-images lock-images
+.PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan images-reproduced test-images lock-images
 
 # What is missing is said before the minutes that the images take.
 .PHONY: need-engine need-buildx need-registry need-kind need-minikube need-scanner
@@ -39,8 +39,8 @@ need-minikube:
 	@command -v minikube >/dev/null || $(call missing,There is no minikube here: see https://minikube.sigs.k8s.io.)
 
 need-scanner:
-	@command -v trivy >/dev/null || command -v grype >/dev/null || \
-	  $(call missing,Nothing was scanned: install trivy (https://trivy.dev) or grype (https://github.com/anchore/grype).)
+	@command -v trivy >/dev/null || command -v grype >/dev/null || command -v osv-scanner >/dev/null || \
+	  $(call missing,Nothing was scanned: install trivy (https://trivy.dev) or grype (https://github.com/anchore/grype) or osv-scanner (https://github.com/google/osv-scanner).)
 
 images: $(IMAGES:%=image-%) ## Build the container images; BASE=image@sha256:... names their base
 
@@ -67,12 +67,23 @@ images-sizes: setup images | build ## What the packages of each weigh, beside wh
 images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in each
 	$(BIN)/python scripts/image_sbom.py $(REFERENCES) --docker $(DOCKER)
 
-images-scan: need-scanner images ## Look for known vulnerabilities with trivy or grype, whichever is installed
-	@if command -v trivy >/dev/null; then for image in $(REFERENCES); do trivy image --exit-code 1 --ignore-unfixed $$image || failed=1; done; \
-	else for image in $(REFERENCES); do grype --only-fixed --fail-on high docker:$$image || failed=1; done; fi; \
-	exit $${failed:-0}
+images-reproduced: $(IMAGES:%=reproduced-%) ## Build each once more, from nothing: its layers must be the same
 
-test-images: setup images ## Run each component, and the server, in its image
+reproduced-%: setup image-%
+	$(DOCKER) $(BUILD) --no-cache $(call locked,$*) --target $* --tag penstock/$*:again .
+	$(BIN)/python scripts/image_layers.py penstock/$*:$(VERSION) penstock/$*:again --docker $(DOCKER)
+
+# A folder that scripts/offline_advisories.py wrote, for osv-scanner where its service is out of reach.
+ADVISORIES       ?=
+
+images-scan: need-scanner images ## Look for known vulnerabilities with trivy, grype or osv-scanner, whichever is installed
+	@for image in $(REFERENCES); do \
+	  if command -v trivy >/dev/null; then trivy image --exit-code 1 --ignore-unfixed $$image; \
+	  elif command -v grype >/dev/null; then grype --only-fixed --fail-on high docker:$$image; \
+	  else osv-scanner scan image $(ADVISORIES:%=--offline-vulnerabilities --local-db-path=%) $$image; fi || failed=1; \
+	done; exit $${failed:-0}
+
+test-images: setup images image-train-boosting ## Run each component, and the server, in its image
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest tests/image
 
 lock-images: setup ## Derive images/locks from requirements.lock

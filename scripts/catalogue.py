@@ -21,7 +21,8 @@ from penstock.records.spec import Spec, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "ingest_artifact", "validate", "split", "hold_out", "engineer_features", "train",
+    "ingest", "ingest_artifact", "retrieve_features", "validate", "split", "hold_out",
+    "engineer_features", "train",
     "fetch_version", "evaluate", "probe_serving", "decide", "explain", "register", "approve",
     "deploy", "monitor", "intervene", "export_rows", "record_refusal", "settle", "score", "fail",
     "notify",

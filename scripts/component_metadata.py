@@ -27,6 +27,7 @@ _CATEGORIES = {
     "data_processing": (
         "ingest",
         "ingest_artifact",
+        "retrieve_features",
         "validate",
         "split",
         "hold_out",

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,12 @@ IMAGES = {
     "score": True,
     "mlflow": False,
     "boosting": False,
+    "feast": True,
 }
 """The images, and whether components run in them; `boosting` is added to train, in a variant."""
+
+ALONE = {"feast": ROOT / "images" / "feast.in"}
+"""Images whose libraries do not go with those of requirements.lock, and what names them."""
 
 # What executes a component is kfp alone: its dependencies are for compiling and submitting, and
 # their pins would reach every image.
@@ -91,7 +95,7 @@ def _write(image: str) -> None:
         command = [
             Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
             "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
-            "--extra", image, "--constraint", LOCK.name, "--excludes", excludes, "pyproject.toml",
+            *_asked(image), "--excludes", excludes, "pyproject.toml",
             "--output-file", path.relative_to(ROOT),
         ]  # fmt: skip
         subprocess.run(command, cwd=ROOT, check=True)
@@ -99,6 +103,13 @@ def _write(image: str) -> None:
         pin = next(pin for pin in _pins(LOCK) if pin.name == _KFP)
         with path.open("a", encoding="utf-8") as lock:
             lock.write(pin.text)
+
+
+def _asked(image: str) -> list[str | Path]:
+    """Return what the resolver is told of an image beside pyproject.toml."""
+    if image in ALONE:
+        return [ALONE[image]]
+    return ["--extra", image, "--constraint", LOCK.name]
 
 
 def left_out(image: str) -> frozenset[str]:
@@ -138,11 +149,8 @@ def _differences(image: str) -> Iterator[str]:
     pinned: dict[str, list[str]] = {}
     for pin in _pins(path):
         pinned.setdefault(pin.name, []).append(pin.version)
-        origin = known.get((pin.name, pin.version))
-        if origin is None:
-            yield f"{title} pins {pin.name} {pin.version}, which requirements.lock does not"
-        elif not pin.hashes or pin.hashes - origin.hashes:
-            yield f"{title} has other hashes of {pin.name} than requirements.lock"
+        if image not in ALONE or pin.name == _KFP:
+            yield from _strayed(pin, known, title)
     for name in sorted(left_out(image) & pinned.keys()):
         yield f"{title} pins {name}, which {LEFT_OUT.relative_to(ROOT)} leaves out"
     for name in sorted(left_out(image) - {pin.name for pin in known.values()}):
@@ -150,15 +158,28 @@ def _differences(image: str) -> Iterator[str]:
     for wanted in _wanted(image):
         versions = pinned.get(canonicalize_name(wanted.name), [])
         if not versions or not all(wanted.specifier.contains(version) for version in versions):
-            yield f"{title} lacks {wanted}, which pyproject.toml requires"
+            asking = ALONE.get(image, ROOT / "pyproject.toml").name
+            yield f"{title} lacks {wanted}, which {asking} requires"
     if IMAGES[image] and _KFP not in pinned:
         yield f"{title} lacks {_KFP}, which executes the components"
 
 
+def _strayed(pin: Pin, known: Mapping[tuple[str, str], Pin], title: Path) -> Iterator[str]:
+    origin = known.get((pin.name, pin.version))
+    if origin is None:
+        yield f"{title} pins {pin.name} {pin.version}, which requirements.lock does not"
+    elif not pin.hashes or pin.hashes - origin.hashes:
+        yield f"{title} has other hashes of {pin.name} than requirements.lock"
+
+
 def _wanted(image: str) -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [*project["dependencies"], *project["optional-dependencies"][image]]
-    return [Requirement(name) for name in names]
+    if image in ALONE:
+        lines = ALONE[image].read_text(encoding="utf-8").splitlines()
+        own = [line for line in lines if line and not line.startswith("#")]
+    else:
+        own = project["optional-dependencies"][image]
+    return [Requirement(name) for name in (*project["dependencies"], *own)]
 
 
 def _pins(path: Path) -> Iterator[Pin]:

@@ -27,17 +27,20 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=DIGESTS, help="the digest file")
     options = parser.parse_args()
     registry = options.registry.rstrip("/")
-    references = {}
-    for name in IMAGES:
-        repository = f"{registry}/{name}"
-        tag = f"{repository}:{penstock.__version__}"
-        _run(options.docker, "tag", f"penstock/{name}:{penstock.__version__}", tag)
-        _run(options.docker, "push", tag)
-        references[name] = _digest(options.docker, tag, repository)
+    references = {name: pushed(name, registry=registry, docker=options.docker) for name in IMAGES}
     content = {"version": penstock.__version__, "images": references}
     files.write_text(options.output, json.dumps(content, indent=2) + "\n")
     print(f"Wrote {options.output}: components now name these digests. Overlays name theirs.")
     return 0
+
+
+def pushed(name: str, *, registry: str, docker: str = "docker") -> str:
+    """Push one image, and return its reference there, by its digest."""
+    repository = f"{registry}/{name}"
+    tag = f"{repository}:{penstock.__version__}"
+    _run(docker, "tag", f"penstock/{name}:{penstock.__version__}", tag)
+    _run(docker, "push", tag)
+    return _digest(docker, tag, repository)
 
 
 def _digest(docker: str, tag: str, repository: str) -> str:

@@ -73,6 +73,15 @@ def _origin(record: Dataset) -> Origin:
             remedy="An older release wrote it, or another tool: ingest the source that it names, "
             f"{record.source}, and compare the digest.",
         )
+    if record.origin.retrieval is not None:
+        service = record.origin.retrieval.service
+        raise InputError(
+            f"features of the FeatureService {service!r} were joined to its rows, and a feature "
+            "store keeps no versions",
+            where=record.content,
+            remedy="Ingest the table of entities, run retrieve_features on it, and compare the "
+            "digest.",
+        )
     return record.origin
 
 

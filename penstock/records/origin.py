@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from penstock.records.base import Value
+from penstock.records.retrieval import FeatureRetrieval
 
 VersionedKind = Literal["delta", "iceberg", "dvc", "lakefs"]
 """Kinds of sources that keep versions of their own."""
@@ -56,4 +57,9 @@ class Origin(Value):
     )
     reference: DataReference | None = Field(
         default=None, description="The version that was read, where the source keeps versions"
+    )
+    retrieval: FeatureRetrieval | None = Field(
+        default=None,
+        description="The feature service that was joined to these rows: they are not read again by "
+        "`source` alone",
     )

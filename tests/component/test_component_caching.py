@@ -13,7 +13,7 @@ COMPONENTS = Path(__file__).parents[2] / "components"
 UNCACHED = {
     "ingest", "ingest_artifact", "evaluate", "probe_serving", "register", "approve", "deploy",
     "monitor", "score", "fail", "fetch_version", "notify", "intervene", "export_rows",
-    "record_refusal", "settle",
+    "record_refusal", "settle", "retrieve_features",
 }  # fmt: skip
 CACHED = {"validate", "split", "hold_out", "engineer_features", "train", "decide", "explain"}
 

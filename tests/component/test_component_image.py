@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import penstock
 from penstock.components._image import image
 from penstock.errors import InputError
 
+ROOT = Path(__file__).parents[2]
 DIGEST = "registry.internal/ml/data@sha256:" + "a" * 64
 
 
@@ -95,3 +97,20 @@ def test_a_digest_file_that_is_named_must_be_there(
     monkeypatch.setenv("PENSTOCK_IMAGE_DIGESTS", str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="cannot be read"):
         image("data")
+
+
+def faces_of(name: str) -> set[str]:
+    faces = (ROOT / "components").glob("[a-z]*.py")
+    return {face.stem for face in faces if f'runs_in="{name}"' in face.read_text()}
+
+
+@pytest.mark.parametrize("name", ["data", "train", "deploy", "monitor", "score", "feast"])
+def test_an_image_is_described_by_the_components_that_run_in_it(name: str) -> None:
+    every = {face.stem for face in (ROOT / "components").glob("[a-z]*.py")}
+    stage = (ROOT / "images" / "Dockerfile").read_text().split(f"AS {name}\n")[1]
+    label = re.search(r'image.description="(.*)"', stage)
+    row = re.search(rf"^\| `{name}`.*? \| (.*?) \|", (ROOT / "docs/images.md").read_text(), re.M)
+    assert label
+    assert row
+    for said in (label[1], row[1]):
+        assert set(re.findall(r"\w+", said)) & every == faces_of(name)

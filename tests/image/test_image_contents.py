@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import docker
 
 LOCKS = Path(__file__).parents[2] / "images" / "locks"
-IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving")
+IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving", "monitor", "score")
 
 ABSENT = {
     "data": {"scikit-learn", "mlflow", "kserve", "onnx", "scipy", "altair", "grpcio"},
@@ -32,6 +32,14 @@ ABSENT = {
     "serving": {
         "great-expectations", "kfp", "kserve", "mlflow", "optuna", "matplotlib", "pyarrow",
         "kubernetes", "grpcio", "fastapi", "opentelemetry-api",
+    },
+    "monitor": {
+        "great-expectations", "duckdb", "kserve", "mlflow", "optuna", "matplotlib", "onnx", "shap",
+        "sqlalchemy", "grpcio",
+    },
+    "score": {
+        "great-expectations", "kserve", "mlflow", "optuna", "matplotlib", "onnx", "shap",
+        "kubernetes", "grpcio",
     },
 }  # fmt: skip
 """Large, and of no use there."""

@@ -22,7 +22,8 @@ def check(tmp_path: Path) -> Callable[..., str]:
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "images" / "locks", tmp_path / "images" / "locks")
-    shutil.copy(ROOT / "images" / "left-out.toml", tmp_path / "images")
+    for name in ("left-out.toml", "feast.in"):
+        shutil.copy(ROOT / "images" / name, tmp_path / "images")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
 
     def run(path: str = "", old: str = "", new: str = "", *, option: str = "--check") -> str:
@@ -90,7 +91,7 @@ def test_a_lock_without_a_wheel_for_a_platform_is_named(
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     said = check(option="--wheels").splitlines()
     assert re.findall(r"data.txt on (\S+)", "\n".join(said)) == lacking
-    assert len(said) == 8 * len(lacking)
+    assert len(said) == 9 * len(lacking)
     assert all("no wheels with a matching platform tag" in line for line in said)
 
 

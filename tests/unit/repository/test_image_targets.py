@@ -7,11 +7,16 @@ builds and runs the images is tests/image.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,9 +99,19 @@ def test_each_image_is_labelled_with_its_commit_and_the_digest_of_its_lock(tools
     assert f"LOCK=sha256:{hashlib.sha256(b''.join(both)).hexdigest()} " in tools.calls()[-1]
     stages = (ROOT / "images/Dockerfile").read_text().split("\nFROM ")
     final = [stage for stage in stages if "image.title=" in stage]
-    assert len(final) == len(NAMES) + 1
+    # Beside those of `make images`: train-boosting and feast.
+    assert len(final) == len(NAMES) + 2
     for stage in final:
         assert '      penstock.lock="${LOCK}"\n' in f"{stage}\n"
+
+
+def test_each_image_holds_what_its_stages_leave_where_they_leave_it() -> None:
+    text = (ROOT / "images/Dockerfile").read_text()
+    for name in re.findall(r'image\.title="penstock/(\S+)"', text):
+        stage = text.split(f"\nFROM runtime AS {name}\n")[1].split("\nFROM ")[0]
+        copied = re.findall(r"^COPY .*", stage, flags=re.MULTILINE)
+        library = [] if name == "mlflow" else ["COPY --from=library /build/image /opt"]
+        assert copied == [f"COPY --from={name}-environment /build/image /opt", *library]
 
 
 def test_what_is_pushed_for_all_platforms_has_an_attestation_of_its_build(tools: Tools) -> None:
@@ -174,6 +189,7 @@ def test_an_engine_that_is_missing_is_said(tools: Tools) -> None:
     [
         ("trivy", "trivy image --exit-code 1 --ignore-unfixed {}"),
         ("grype", "grype --only-fixed --fail-on high docker:{}"),
+        ("osv-scanner", "osv-scanner scan image {}"),
     ],
 )
 def test_every_image_is_scanned_and_one_finding_fails(
@@ -185,6 +201,89 @@ def test_every_image_is_scanned_and_one_finding_fails(
     tools.add(scanner, 'case "$*" in *data*) exit 1 ;; esac')
     assert tools.make("images-scan").returncode != 0
     assert tools.calls()[-len(TAGS) :] == [call.format(tag) for tag in TAGS]
+
+
+def test_a_scan_asks_no_service_where_advisories_are_named(tools: Tools) -> None:
+    tools.add("osv-scanner")
+    assert tools.make("images-scan", "ADVISORIES=there").returncode == 0
+    offline = "osv-scanner scan image --offline-vulnerabilities --local-db-path=there"
+    assert tools.calls()[-len(TAGS) :] == [f"{offline} {tag}" for tag in TAGS]
+
+
+@pytest.fixture
+def saved(tools: Tools) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`saved(layer, layer)` compares two images of one layer each: contents and times by name."""
+
+    def compare(*layers: dict[str, tuple[str, int]]) -> subprocess.CompletedProcess[str]:
+        for name, layer in zip(("first", "again"), layers, strict=True):
+            with tarfile.open(tools.folder / "layer.tar", "w") as archive:
+                for path, (content, when) in layer.items():
+                    entry = tarfile.TarInfo(path)
+                    entry.size, entry.mtime = len(content), when
+                    archive.addfile(entry, io.BytesIO(content.encode()))
+            (tools.folder / "manifest.json").write_text('[{"Layers": ["layer.tar"]}]')
+            with tarfile.open(tools.folder / f"{name}.tar", "w") as archive:
+                for part in ("manifest.json", "layer.tar"):
+                    archive.add(tools.folder / part, part)
+        tools.add("docker", f'cat "{tools.folder}/$2.tar"')
+        return tools.run(sys.executable, "scripts/image_layers.py", "first", "again")
+
+    return compare
+
+
+@pytest.mark.parametrize(
+    ("layer", "said", "code"),
+    [
+        ({"a": ("x", 1), ".wh.b": ("", 1)}, "first layer 0: sha256:", 0),
+        ({"a": ("x", 1), ".wh.b": ("", 2)}, "the same but for the times of 1 deletions", 0),
+        ({"a": ("x", 2), ".wh.b": ("", 1)}, "1 entries differ: a", 1),
+        ({"a": ("y", 1), ".wh.b": ("", 2)}, "1 entries differ: a", 1),
+        ({"a": ("x", 1), ".wh.b": ("", 1), "c": ("", 1)}, "1 entries differ: c", 1),
+        ({".wh.b": ("", 1), "a": ("x", 1)}, "0 entries differ: their order", 1),
+    ],
+)
+def test_layers_are_the_same_or_what_differs_is_named(
+    saved: Callable[..., subprocess.CompletedProcess[str]],
+    layer: dict[str, tuple[str, int]],
+    said: str,
+    code: int,
+) -> None:
+    done = saved({"a": ("x", 1), ".wh.b": ("", 1)}, layer)
+    assert said in done.stdout, done.stderr
+    assert done.returncode == code
+
+
+def test_each_image_is_built_from_nothing_to_be_compared(tools: Tools) -> None:
+    tools.add("docker", 'case "$1" in save) exit 1 ;; esac')
+    # An image that cannot be saved is not taken for the same.
+    assert tools.make("reproduced-score").returncode != 0
+    first, again, save = tools.calls()
+    assert " --no-cache " in again
+    assert " --no-cache " not in first
+    assert again.split()[-2] == "penstock/score:again"
+    assert save == f"docker save penstock/score:{penstock.__version__}"
+
+
+def test_advisories_are_packed_as_osv_scanner_reads_them(tmp_path: Path) -> None:
+    place = tmp_path / "clone" / "vulns" / "thing"
+    place.mkdir(parents=True)
+    written = "id: PYSEC-1\nmodified: 2024-10-10T17:22:00.587Z\naffected: [{versions: ['1.0']}]\n"
+    (place / "PYSEC-1.yaml").write_text(written)
+    pack = [sys.executable, ROOT / "scripts" / "offline_advisories.py"]
+    done = subprocess.run(
+        [*pack, tmp_path / "clone", tmp_path / "packed"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("1 advisories, the newest of 2024-10-10T17:22:00.587Z")
+    with zipfile.ZipFile(tmp_path / "packed" / "osv-scanner" / "PyPI" / "all.zip") as archive:
+        assert json.loads(archive.read("PYSEC-1.json")) == {
+            "id": "PYSEC-1",
+            "modified": "2024-10-10T17:22:00.587Z",
+            "affected": [{"versions": ["1.0"]}],
+        }
+    none = subprocess.run([*pack, tmp_path, tmp_path / "none"], capture_output=True, text=True)
+    assert none.returncode == 1
+    assert "name a clone of the database" in none.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_push_writes_the_digests_that_the_registry_gave(tools: Tools, tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ class Prometheus:
 
     def get(self, path: str, **parameters: Any) -> Any:
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False)
+        if answer.status_code == 503:
+            # It has begun to listen and is not ready: that is no answer in JSON.
+            answer.raise_for_status()
         body = answer.json()
         assert body["status"] == "success", (parameters, body)
         assert not body.get("warnings"), (parameters, body)
