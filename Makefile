@@ -39,7 +39,7 @@ TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup --no-loa
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
 	$(TESTS) -m "not long and not exhaustive"
 
-test-long: setup feast ## Run what `make test` leaves out: the other canaries and every real table
+test-long: setup feast ## Run what `make test` leaves out: whole walks, the other drills and every real table
 	$(TESTS) -m long
 
 test-exhaustive: setup ## Thousands of sequences of commands, and commands ended at many effects; half an hour
@@ -202,8 +202,8 @@ bench-defaults: setup | build ## What the default gate releases of simulated cla
 bench-serving: setup | build ## The server against mlflow, MLServer, kserve and ONNX Runtime, in 15 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
 
-bench-scale: setup | build ## Memory and CPU of each step at 1 and 10 million rows beside others; hours, QUICK=1 a few minutes
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_scale.py $(if $(QUICK),--quick) --json build/bench-scale.json
+bench-scale: setup | build ## Memory and CPU of each step at 1 and 10 million rows beside others; hours, FOLDER=... to go on after an end, QUICK=1 a few minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_scale.py $(if $(QUICK),--quick) $(if $(FOLDER),--folder $(FOLDER)) --json build/bench-scale.json
 
 bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json

@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, ways in (("linear", linear), ("trees", trees))
         for way, (rate, mb) in ways.items()
     }
+    figures |= {"rows": options.rows, "runs of each": options.runs}
     targets = [
         Target("Rows a CPU second, linear model", linear["penstock"][0], LEAST, "rows", "at least"),
         Target(

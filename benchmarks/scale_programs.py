@@ -12,6 +12,15 @@ from pathlib import Path
 home = Path(sys.argv[1])
 """
 
+INGEST = (
+    _HEAD
+    + """
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
+ingest(SourceSpec(uri=str(home / "source")), output=home / "whole")
+"""
+)
+
 SPLIT = (
     _HEAD
     + """
@@ -59,6 +68,36 @@ with opened(EngineSpec(name="dask", workers={workers})) as each:
 """
     )
 
+
+FEATURES_KILLED = (
+    _HEAD
+    + """
+import os, signal
+from dataclasses import dataclass
+from typing import Any
+from penstock.data.engine import EngineSpec, opened
+from penstock.features.fit import fit_features
+from penstock.features.spec import FeaturesSpec
+
+@dataclass(frozen=True)
+class Killed:
+    work: Any
+    marker: Path
+
+    def __call__(self, parts):
+        try:
+            self.marker.touch(exist_ok=False)
+        except FileExistsError:
+            return self.work(parts)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with opened(EngineSpec(name="dask", workers=2)) as each:
+    fit_features(home / "whole", target="fraud", spec=FeaturesSpec(),
+                 each=lambda work, parts: each(Killed(work, home / "killed"), parts),
+                 output=home / "features-killed", report=home / "features.html")
+assert (home / "killed").exists()
+"""
+)
 
 _USED = """
 NUMBERS = ["age", "visits", "balance_cents", "zip", "amount", "score", "ratio", "latitude",
@@ -177,5 +216,39 @@ EXPLAIN = (
 from penstock.explanation.explain import explain
 explain(home / "fresh", model=home / "model", output=home / "explanation.json",
         report=home / "explanation.html")
+"""
+)
+
+REGISTER = (
+    _HEAD
+    + """
+from mlflow import MlflowClient
+from penstock.common import files
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
+from penstock.export.export import export
+from penstock.model import digest_of
+from penstock.records.export import FOLDER
+from penstock.registry import versions
+model, store = home / "baselines" / "linear", f"sqlite:///{home}/mlflow.db"
+assert export(model, holdout=home / "fresh", output=model / FOLDER).file
+client = MlflowClient(tracking_uri=store, registry_uri=store)
+client.create_registered_model("linear")
+client.create_model_version("linear", str(model), tags={
+    versions.MODEL_DIGEST: digest_of(model),
+    versions.EXPORT_DIGEST: files.digest_of_folder(model / FOLDER)})
+client.set_registered_model_alias("linear", "champion", "1")
+"""
+)
+"""Registers the linear model that training made; it is no step, and not measured."""
+
+SCORE = (
+    _HEAD
+    + """
+from penstock.data.spec import SourceSpec
+from penstock.scoring.score import Order, score
+score(Order(model="models:/linear@champion", data=SourceSpec(uri=str(home / "source")),
+            out=str(home / "scores"), keep=("transaction",),
+            tracking_uri=f"sqlite:///{home}/mlflow.db"))
 """
 )

@@ -12,9 +12,11 @@ trap 'rm -rf "$place"' EXIT
 root=$place/root
 debootstrap --variant=minbase --include=ca-certificates,netbase,python3,python3-venv bookworm "$root" > "$place/log" \
     || { tail -n 5 "$place/log"; exit 1; }
+# Debian's mark that its own tools alone install there: the official image has no such thing.
+rm "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
 wheels=/usr/share/python-wheels
 chroot "$root" sh -c "python3 \$(echo $wheels/pip-*.whl)/pip --isolated install --quiet --no-index --find-links $wheels \
-    --root-user-action=ignore --break-system-packages pip setuptools"
+    --root-user-action=ignore pip setuptools"
 ln -s /usr/bin/python3 "$root/usr/local/bin/python"
 ln -s /usr/bin/python3 "$root/usr/local/bin/python3"
 certificates=etc/ssl/certs/ca-certificates.crt

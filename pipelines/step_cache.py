@@ -319,7 +319,7 @@ def _roots() -> Iterator[Path]:
 
 @functools.cache
 def _libraries() -> str:
-    found = sorted(
-        f"{one.name}=={one.version}" for one in importlib.metadata.distributions() if one.name
-    )
+    # Each of the fields `name` and `version` would read the file again.
+    read = [one.metadata for one in importlib.metadata.distributions()]
+    found = sorted(f"{one['Name']}=={one['Version']}" for one in read if one["Name"])
     return files.digest_of_text("\n".join([platform.python_version(), platform.machine(), *found]))

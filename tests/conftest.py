@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import os
 import socket
@@ -142,6 +143,9 @@ def _dealt_with(item: pytest.Item) -> str:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse to run where the tests of a group would be spread over workers: they share a world."""
+    # What was collected is no garbage: nobody need look for some in it, in any test.
+    gc.collect()
+    gc.freeze()
     if session.config.getoption("loadgroup", default=False):
         for item in session.items:
             if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:

@@ -77,7 +77,7 @@ class _MailServer(socketserver.ThreadingTCPServer):
 def mail_server(context: ssl.SSLContext | None = None) -> Iterator[Mails]:
     with _MailServer(("127.0.0.1", 0), _Speaks) as server:
         server.context, server.seen = context, Mails(server.server_address)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server.seen
         server.shutdown()
 

@@ -54,7 +54,8 @@ def answers(url: str) -> bool:
 @contextlib.contextmanager
 def served(server: ServerKind) -> Iterator[ServerKind]:
     """Have a server answer in a thread of this process, for the time of the block."""
-    thread = threading.Thread(target=server.serve_forever)
+    # It looks this often whether it is to end; Python's half a second is what a test would wait.
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield server

@@ -15,7 +15,7 @@ from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.sources.files import local_files
 from penstock.data.sources.reader import Again, Misread, Reader, SourceFile
 from penstock.data.spec import SourceSpec
-from penstock.data.table import write_dataset
+from penstock.data.table import read_dataset, write_dataset
 from penstock.data.table.disk import disk_errors
 from penstock.data.types.value import TypeMismatch
 from penstock.data.versioned.opening import kind_of, opened_version, require_unversioned
@@ -23,6 +23,7 @@ from penstock.data.versioned.table_reader import TableReader
 from penstock.errors import ReadingError
 from penstock.records.dataset import Assumption, Dataset, sorted_by_risk
 from penstock.records.origin import DataReference, Origin
+from penstock.records.retrieval import FeatureRetrieval
 from penstock.redaction import redact, redact_address
 
 _ROUNDS = 12
@@ -223,4 +224,14 @@ def _origin(version: Opened, source: SourceSpec, *, called: str) -> Origin:
         }
     )
     settings = pinned.model_dump(mode="json", exclude_defaults=True)
-    return Origin(source=settings, reference=version.reference)
+    retrieval = _retrieval(source.uri)
+    return Origin(source=settings, reference=version.reference, retrieval=retrieval)
+
+
+def _retrieval(uri: str) -> FeatureRetrieval | None:
+    """Return which features were joined to the rows of a dataset that is read as a table."""
+    folder = Path(local_path(uri)) if is_local(uri) else None
+    if folder is None or Dataset.record_in(folder) is None:
+        return None
+    origin = read_dataset(folder).origin
+    return None if origin is None else origin.retrieval

@@ -189,7 +189,13 @@ class ParquetReader:
 
         try:
             # Read through a small buffer, or a row group's columns would be in memory at once.
-            with pq.ParquetFile(file.path, buffer_size=_BUFFER, pre_buffer=False) as parquet:
+            with pq.ParquetFile(
+                file.path,
+                buffer_size=_BUFFER,
+                pre_buffer=False,
+                # Of pages that have one; by Parquet's standard it is optional.
+                page_checksum_verification=True,
+            ) as parquet:
                 yield parquet
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(

@@ -73,7 +73,7 @@ def _origin(record: Dataset) -> Origin:
             remedy="An older release wrote it, or another tool: ingest the source that it names, "
             f"{record.source}, and compare the digest.",
         )
-    if record.origin.retrieval is not None:
+    if record.origin.retrieval is not None and not record.origin.source:
         service = record.origin.retrieval.service
         raise InputError(
             f"features of the FeatureService {service!r} were joined to its rows, and a feature "

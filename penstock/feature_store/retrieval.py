@@ -84,7 +84,7 @@ def retrieve(entities: Path, *, options: RetrievalSpec, output: Path) -> Dataset
     notes = _notes(retrieval)
     for note in notes:
         log(note)
-    origin = table.origin or Origin(source={})
+    reference = table.origin.reference if table.origin else None
     dataset = write_dataset(
         _batches(entities, columns, places),
         output=output,
@@ -92,7 +92,7 @@ def retrieve(entities: Path, *, options: RetrievalSpec, output: Path) -> Dataset
         notes=(*table.notes, *notes),
         assumptions=table.assumptions,
         reading=table.reading,
-        origin=Origin(source=origin.source, reference=origin.reference, retrieval=retrieval),
+        origin=Origin(source={}, reference=reference, retrieval=retrieval),
     )
     say(f"{dataset.rows:,} rows with {len(columns)} features of {service.name}, {dataset.content}")
     return dataset

@@ -118,6 +118,12 @@ def _check(own: Made, sample: pd.DataFrame) -> None:
                 "it makes other features of one row than of the same row beside others",
                 "Let them depend on the row and on what fit has learned alone.",
             )
+    if not np.array_equal(first, _features(own, fits[0], sample), equal_nan=True):
+        _refuse(
+            own,
+            "asked for the same rows a second time it makes other features",
+            "Let transform leave what fit has learned as it is.",
+        )
     if not np.array_equal(
         first,
         _features(own, read_again(fits[0], reference=own.reference, code=own.code.digest), sample),
@@ -130,20 +136,38 @@ def _check(own: Made, sample: pd.DataFrame) -> None:
         )
 
 
-def _features(own: Made, fitted: Any, frame: pd.DataFrame) -> np.ndarray:
+def features_of(fitted: Any, frame: pd.DataFrame, *, where: str) -> np.ndarray:
+    """Return the features that the project's transformer makes of rows, shape (rows, features).
+
+    Args:
+        fitted: As `build_own` returns it, fitted.
+        frame: The rows.
+        where: What the project file names, for errors.
+
+    Raises:
+        InputError: If it raises, makes other than one row of numbers for each, or an infinite one.
+    """
     import numpy as np
 
-    with reported(own.reference, f"transforming {len(frame):,} rows"):
+    with reported(where, f"transforming {len(frame):,} rows"):
         found = np.asarray(fitted.transform(frame))
     if found.ndim != 2 or len(found) != len(frame) or not found.shape[1]:
-        _refuse(
-            own,
+        raise InputError(
             f"it makes an array of shape {found.shape} of {len(frame):,} rows",
-            "Return a row of numbers for each row.",
+            where=where,
+            remedy="Return a row of numbers for each row.",
         )
     if np.isinf(found).any():
-        _refuse(own, "it makes a feature that is infinite", "Return finite numbers, or NaN.")
+        raise InputError(
+            "it makes a feature that is infinite",
+            where=where,
+            remedy="Return finite numbers, or NaN.",
+        )
     return found
+
+
+def _features(own: Made, fitted: Any, frame: pd.DataFrame) -> np.ndarray:
+    return features_of(fitted, frame, where=own.reference)
 
 
 def _names(transformer: Any, frame: pd.DataFrame, width: int) -> tuple[str, ...]:

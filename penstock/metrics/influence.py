@@ -10,6 +10,7 @@ influences.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,35 +57,64 @@ def _of_classes(predictions: Predictions) -> dict[str, Callable[[], Floats]]:
 def ranking(positive: Flags, scores: Floats) -> dict[str, Floats]:
     """Return the influences on the area under the ROC curve and on average precision.
 
-    Those on the area are DeLong's structural components (1988), found by ranks (Sun and Xu 2014).
-
     Args:
         positive: Whether a row is of the positive class, shape (n,), both present.
         scores: Shape (n,).
     """
-    rows = len(positive)
-    values, ranks = np.unique(scores, return_inverse=True)
-    true = np.bincount(ranks, weights=positive, minlength=len(values))
-    false = np.bincount(ranks, minlength=len(values)) - true
-    positives, negatives = true.sum(), false.sum()
-    # By distinct score, from the lowest: the share of the other class that is ordered right.
-    above = (np.cumsum(false) - false / 2) / negatives
-    below = 1 - (np.cumsum(true) - true / 2) / positives
-    area = float(true @ above / positives)
-    of_area = np.where(
-        positive,
-        (above[ranks] - area) * (rows / positives),
-        (below[ranks] - area) * (rows / negatives),
-    )
-    flagged = np.cumsum((true + false)[::-1])[::-1] / rows
-    precision = np.cumsum(true[::-1])[::-1] / rows / flagged
-    share = positives / rows
-    average = float(true @ precision / positives)
-    # A row counts in the precision at every positive that scores no higher than it does.
-    gain = np.cumsum(true / flagged) / rows
-    loss = np.cumsum(true * precision / flagged) / rows
-    of_average = (positive * (precision + gain - average)[ranks] - loss[ranks]) / share
-    return {"roc_auc": of_area, "average_precision": of_average}
+    found = _Ranks.of(positive, scores)
+    return {"roc_auc": found.area(), "average_precision": found.average_precision()}
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """Rows by the distinct scores, from the lowest up. Each influence drops what it needed.
+
+    Args:
+        positive: Whether a row is of the positive class, shape (n,).
+        ranks: Which of the distinct scores a row has, shape (n,).
+        true: Rows of the positive class by distinct score.
+        false: The others.
+    """
+
+    positive: Flags
+    ranks: Codes
+    true: Floats
+    false: Floats
+
+    @classmethod
+    def of(cls, positive: Flags, scores: Floats) -> _Ranks:
+        values, ranks = np.unique(scores, return_inverse=True)
+        found = np.bincount(ranks, weights=positive, minlength=len(values))
+        true = np.asarray(found, dtype=np.float64)
+        return cls(positive, ranks, true, np.bincount(ranks, minlength=len(values)) - true)
+
+    def area(self) -> Floats:
+        """Return DeLong's structural components (1988), found by ranks (Sun and Xu 2014)."""
+        rows, positives, negatives = len(self.positive), self.true.sum(), self.false.sum()
+        # The share of the other class that is ordered right.
+        above = (np.cumsum(self.false) - self.false / 2) / negatives
+        below = 1 - (np.cumsum(self.true) - self.true / 2) / positives
+        area = float(self.true @ above / positives)
+        found: Floats = np.where(
+            self.positive,
+            (above[self.ranks] - area) * (rows / positives),
+            (below[self.ranks] - area) * (rows / negatives),
+        )
+        return found
+
+    def average_precision(self) -> Floats:
+        """Return the influences on average precision."""
+        rows, positives = len(self.positive), self.true.sum()
+        flagged = np.cumsum((self.true + self.false)[::-1])[::-1] / rows
+        precision = np.cumsum(self.true[::-1])[::-1] / rows / flagged
+        share = positives / rows
+        average = float(self.true @ precision / positives)
+        # A row counts in the precision at every positive that scores no higher than it does.
+        found: Floats = (precision + np.cumsum(self.true / flagged) / rows - average)[self.ranks]
+        found *= self.positive
+        found -= (np.cumsum(self.true * precision / flagged) / rows)[self.ranks]
+        found /= share
+        return found
 
 
 def one_versus_rest(truth: Codes, scores: Floats) -> Floats:
@@ -97,7 +127,7 @@ def one_versus_rest(truth: Codes, scores: Floats) -> Floats:
     classes = scores.shape[1]
     total = np.zeros(len(truth))
     for code in range(classes):
-        total += ranking(truth == code, scores[:, code])["roc_auc"]
+        total += _Ranks.of(truth == code, scores[:, code]).area()
     return np.asarray(total / classes)
 
 

@@ -19,8 +19,8 @@ from penstock.model.ensemble import Ensemble, Tree
 NODES = ("left", "right", "feature", "threshold", "missing_left", "cover", "value")
 """What is known of each node, the trees one behind another; see `penstock.model.ensemble.Tree`."""
 
-_CELLS = 2**20
-"""Rows times trees that are followed at once."""
+_CELLS = 2**16
+"""Rows times trees that are followed at once: their numbers stay in the processor's cache."""
 
 
 class BoostedTrees(BaseEstimator):  # type: ignore[misc]
@@ -127,17 +127,28 @@ class BoostedTrees(BaseEstimator):  # type: ignore[misc]
 
     def _leaves(self, read: np.ndarray) -> np.ndarray:
         """Return the node of each tree that each row ends in, shape (n, trees)."""
-        starts = self.starts[None]
-        rows = np.arange(len(read))[:, None]
-        at = np.repeat(starts, len(read), axis=0)
-        threshold = self.nodes["threshold"].astype(read.dtype)
+        lefts, rights, features = (self.nodes[name] for name in ("left", "right", "feature"))
+        threshold = self.nodes["threshold"].astype(read.dtype, copy=False)
+        flat, gaps = read.ravel(), bool(np.isnan(read).any())
+        start = np.tile(self.starts, len(read))
+        row = np.repeat(np.arange(len(read)) * self.width, len(self.starts))
+        found, place, at = start.copy(), np.arange(len(start)), start
         while True:
-            value = read[rows, self.nodes["feature"][at]]
-            left = (value <= threshold[at]) | (np.isnan(value) & self.nodes["missing_left"][at])
-            child = np.where(left, self.nodes["left"][at], self.nodes["right"][at])
-            if (child < 0).all():
-                return at
-            at = np.where(child < 0, at, child + starts)
+            left = lefts.take(at)
+            inner = np.flatnonzero(left >= 0)
+            # Trees are uneven: only what is at no leaf yet is followed further.
+            if len(inner) < len(at):
+                found[place] = at
+                if not len(inner):
+                    return found.reshape(len(read), -1)
+                at, place, row, start, left = (
+                    one.take(inner) for one in (at, place, row, start, left)
+                )
+            value = flat.take(row + features.take(at))
+            goes_left = value <= threshold.take(at)
+            if gaps:
+                goes_left |= np.isnan(value) & self.nodes["missing_left"].take(at)
+            at = np.where(goes_left, left, rights.take(at)) + start
 
 
 class BoostedClassifier(ClassifierMixin, BoostedTrees):  # type: ignore[misc]

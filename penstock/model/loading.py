@@ -6,7 +6,8 @@ import functools
 import json
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -116,17 +117,25 @@ class LoadedModel:
         import numpy as np
         from sklearn import config_context
 
+        record = self.record
         with (
             # `to_frame` has already looked for what these checks look for.
             config_context(assume_finite=True, skip_parameter_validation=True),
             _threads().limit(limits=1),
+            nullcontext() if record.code is None else _of_own_code(record),
         ):
-            if self.record.task == "regression":
-                return np.asarray(fitted.predict(rows), dtype=np.float64)
-            scores = np.asarray(fitted.predict_proba(rows), dtype=np.float64)
-        if self.record.task == "multiclass":
-            return scores
-        return scores[:, positive_index(self.record)]
+            asked = fitted.predict if record.task == "regression" else fitted.predict_proba
+            scores = np.asarray(asked(rows), dtype=np.float64)
+        expected = (len(rows), len(record.classes)) if record.classes else (len(rows),)
+        if scores.shape != expected:
+            # Whoever asked would give one row another one's answer.
+            raise InputError(
+                f"it answers {len(rows):,} rows with an array of shape {scores.shape}, not "
+                f"{expected}",
+                where=_where(record),
+                remedy="Correct the project's code, and train again.",
+            )
+        return scores[:, positive_index(record)] if record.task == "binary" else scores
 
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the predicted class of every row, or for a regression the value.
@@ -138,6 +147,24 @@ class LoadedModel:
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         """Return the labels that `scores`, as `scores()` returned them, amount to."""
         return labels_of(self.record, scores)
+
+
+@contextmanager
+def _of_own_code(record: Model) -> Iterator[None]:
+    """Put what the project's own code raises into a sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"asked for a score it raises {type(error).__name__}: {error!s:.300}",
+            where=_where(record),
+            remedy="Leave out the rows that it cannot take, or correct the project's code and "
+            "train again.",
+        ) from error
+
+
+def _where(record: Model) -> str:
+    return f"{record.name} model of {record.target!r}"
 
 
 def scoring_part(pipeline: Any) -> Any:

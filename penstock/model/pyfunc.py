@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.model.loading import LoadedModel
 
 
 class ServedModel:
     """A model as MLflow asks it.
 
     Args:
-        pipeline: The fitted pipeline, from raw columns to labels or values.
+        model: It.
     """
 
-    def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Return a label or a value for each row of a data frame."""
+        """Return a label or a value for each row of a data frame, from the scores.
+
+        An estimator's own `predict` may give another label than its most probable class, and a
+        score of 32 bits lie on the other side of the threshold.
+        """
         del params
-        return self._pipeline.predict(model_input)
+        _, columns = self._model.pipeline.steps[0]
+        return self._model.labels(columns.transform(model_input))
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedModel:
@@ -27,4 +35,4 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
     from penstock.model.loading import load
 
     del model_config
-    return ServedModel(load(Path(path), run_code=True).pipeline)
+    return ServedModel(load(Path(path), run_code=True))

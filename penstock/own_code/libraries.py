@@ -12,7 +12,8 @@ from penstock.errors import InputError, IntegrityError
 from penstock.own_code.sources import Sources
 
 _GIVEN = frozenset(sys.stdlib_module_names) | {"penstock"}
-_KNOWN = set(_GIVEN)
+_owners: dict[str, list[str]] = {}
+"""The distributions that bring each package: to read of all takes a second."""
 
 
 def libraries_of(sources: Sources) -> dict[str, str]:
@@ -24,29 +25,34 @@ def libraries_of(sources: Sources) -> dict[str, str]:
         InputError: If one is not installed, or comes from no installed package: no server would
             have it.
     """
-    installed = metadata.packages_distributions()
     found: dict[str, str] = {}
     for name, content in sources.files.items():
         for top, line in _imported(ast.parse(content)):
             if top in sources.tops or top in _GIVEN:
                 continue
-            if top not in installed:
+            owner = _owner(top)
+            if owner is None:
                 raise InputError(
                     f"it imports {top}, {_why_not(top)}",
                     where=f"{name}, line {line}",
                     remedy=f"Install the library that has {top}, in the images too; code of the "
                     "project must lie in the package that the project file names.",
                 )
-            distribution = installed[top][0]
-            found[distribution] = metadata.version(distribution)
+            found[owner] = metadata.version(owner)
     return dict(sorted(found.items()))
 
 
 def is_library(top: str) -> bool:
     """Return whether a package is Python's, Penstock, or an installed distribution's."""
-    if top not in _KNOWN:
-        _KNOWN.update(metadata.packages_distributions())
-    return top in _KNOWN
+    return top in _GIVEN or _owner(top) is not None
+
+
+def _owner(top: str) -> str | None:
+    """Return the distribution that brings a package; None if none does."""
+    if top not in _owners:
+        # Perhaps it was installed since.
+        _owners.update(metadata.packages_distributions())
+    return _owners[top][0] if top in _owners else None
 
 
 def require(libraries: Mapping[str, str], *, where: str) -> None:

@@ -60,6 +60,6 @@ class Origin(Value):
     )
     retrieval: FeatureRetrieval | None = Field(
         default=None,
-        description="The feature service that was joined to these rows: they are not read again by "
-        "`source` alone",
+        description="The feature service that was joined to these rows; without `source` they are "
+        "not read again",
     )

@@ -20,7 +20,7 @@ from penstock.registry import admission, audit, binding, versions
 from penstock.registry.admission import Admission
 from penstock.registry.audit import Actor
 from penstock.registry.champion import Champion, checked_champion, set_champion
-from penstock.rollout import smoke
+from penstock.rollout import feature_check, smoke
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
 from penstock.rollout.fetching import fetch
@@ -162,10 +162,15 @@ def canary_actor(order: Order, reason: str) -> Actor:
 
 
 def prove(router: Router, address: Address, order: Order, release: Release, *, rows: int) -> None:
-    """Compare a server's answers to holdout rows with the model's own; see `smoke.check`."""
+    """Compare a server's answers to holdout rows with the model's own; see `smoke.check`.
+
+    Where servers ask a feature server, it is compared with the offline store first.
+    """
     with ThreadPoolExecutor(1) as beside:
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
+        spec = DeploymentSpec.parse(order.deployment, where="deployment")
+        feature_check.check(release.folder, Path(order.holdout), spec.feature_server)
         sample = parity_check.sample_rows(Path(order.holdout), rows=rows)
         smoke.check(
             address,

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
 from penstock.common.secrets import is_reference
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.spec import Spec
 from penstock.rollout.access import AccessSpec
 from penstock.rollout.autoscaling_spec import AutoscalingSpec
@@ -320,6 +321,7 @@ class KserveSpec(Spec):
         "for the model servers of a cluster; empty: signatures are not looked at",
     )
     captures: ShippedCapturesSpec = ShippedCapturesSpec()
+    features: FeatureServerSpec = FeatureServerSpec()
 
     @model_validator(mode="after")
     def _counted_once(self) -> KserveSpec:
@@ -355,6 +357,7 @@ class DeploymentSpec(Spec):
         "only what one of them signed and a signed decision approves; empty: signatures are not "
         "looked at",
     )
+    features: FeatureServerSpec = FeatureServerSpec()
     kserve: KserveSpec = KserveSpec()
     ready_timeout: float = Field(
         default=120, gt=0, description="Seconds a new server may take to become ready"
@@ -377,6 +380,11 @@ class DeploymentSpec(Spec):
         default="",
         description="A fault to inject into the candidate's server, to see it rolled back",
     )
+
+    @property
+    def feature_server(self) -> FeatureServerSpec:
+        """Where the model servers ask for features."""
+        return self.features if self.router == "local" else self.kserve.features
 
     @model_validator(mode="after")
     def _asks_where_it_serves(self) -> DeploymentSpec:

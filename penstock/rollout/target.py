@@ -122,6 +122,7 @@ def target_of(
             keep_port=keep_port,
             ready_timeout=spec.ready_timeout,
             captures=spec.captures,
+            features=spec.features,
             # A home lies beside the project file.
             trusted_keys=home.parent / spec.trusted_keys if spec.trusted_keys else None,
         )

@@ -21,6 +21,7 @@ from penstock.serving.request_log import Headers, RequestContext, RequestLog
 from penstock.serving.service import Protocol, Service
 
 _EXPLANATIONS_WAITING = 8
+_ASKING = 16
 _JSON = b"application/json"
 _BINARY = b"application/octet-stream"
 _PLAIN: tuple[tuple[bytes, bytes], ...] = ((b"content-type", _JSON),)
@@ -46,8 +47,10 @@ class InferenceApp:
         self._service = service
         self._request_log = request_log
         # scikit-learn holds the interpreter while it predicts, ONNX Runtime lets go of it.
-        lean = service.scorer.runtime == "onnx"
-        threads = min(4, os.cpu_count() or 1) if lean else 1
+        # A thread that waits for a feature server holds nothing up.
+        asks = service.features is not None
+        lean = service.scorer.runtime == "onnx" and not asks
+        threads = min(4, os.cpu_count() or 1) if lean else _ASKING if asks else 1
         self._inline = service.limits.inline if lean else -1
         self._worker = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError, PenstockError
+from penstock.serving import feature_options
 
 if TYPE_CHECKING:
+    from penstock.serving.online_features import OnlineFeatures
     from penstock.serving.prediction import Scorer
     from penstock.serving.request_log import RequestLog
     from penstock.serving.server import Application
@@ -127,6 +129,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         default="",
         help="sha256:... of the key that marks a rollout's own requests; left out: none are",
     )
+    feature_options.add(result)
     add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     return result
 
@@ -284,7 +287,20 @@ def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, A
         export=export.Export.read(recorded) if source.export else None,
         missing=_missing(source.folder),
         notes=notes,
+        features=_features(source, scorer, options),
     )
+
+
+def _features(
+    source: _Source, scorer: Scorer, options: argparse.Namespace
+) -> OnlineFeatures | None:
+    spec = feature_options.spec_of(options)
+    if not spec.url:
+        return None
+    from penstock.serving.online_features import online_features
+
+    labels = {"model": source.name, "model_version": source.version}
+    return online_features(source.folder, scorer.record, spec=spec, labels=labels)
 
 
 def _missing(folder: Path) -> dict[str, float]:
@@ -331,6 +347,8 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
         digest=scorer.digest,
         missing=service.missing,
     )
+    if service.features is not None:
+        metrics.add(service.features.collectors)
     capture = None
     if options.capture is not None:
         capture = Capture(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import random
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -217,6 +217,11 @@ class ServingMetrics:
         requests.inc(sums.requests)
         loss.inc(sums.loss)
         squared.inc(sums.squared)
+
+    def add(self, collectors: Iterable[Collector]) -> None:
+        """Show the metrics of another part of the server too."""
+        for collector in collectors:
+            self._registry.register(collector)
 
     def watch(self, thread: Supervised) -> None:
         """Show how often a thread was started again, and whether it runs."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from penstock.serving.prediction import (
     without_score,
 )
 from penstock.serving.request_errors import RequestError, parse_object
+
+if TYPE_CHECKING:
+    from penstock.serving.online_features import OnlineFeatures
 
 Protocol = Literal["v1", "v2", "mlflow"]
 Form = Callable[[Prediction], tuple[bytes, int | None]]
@@ -93,6 +97,8 @@ class Service:
         missing: Share of the training rows in which a column is missing, 0 to 1, by column; what is
             not known is left out.
         notes: Further fields of the metadata.
+        features: What is asked of a feature server for rows that name an entity instead; None:
+            rows are whole.
     """
 
     scorer: Scorer
@@ -105,6 +111,7 @@ class Service:
     export: Export | None = None
     missing: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    features: OnlineFeatures | None = None
     intake: Intake = field(init=False)
     _output_names: list[str] = field(init=False)
 
@@ -154,11 +161,9 @@ class Service:
             request = cloudevents.data_of(request)
         if protocol != "v2":
             reader = requests.v1_columns if protocol == "v1" else requests.mlflow_columns
-            values, row = reader(request, intake=self.intake, max_rows=self.limits.rows)
+            values, row = self._whole(request, reader)
             return self._outcome(values, row, self._v1_form)
-        values, row = requests.v2_columns(
-            request, intake=self.intake, max_rows=self.limits.rows, rest=rest
-        )
+        values, row = self._whole(request, partial(requests.v2_columns, rest=rest))
         return self._outcome(values, row, self._v2_form(request))
 
     def explain(self, body: bytes) -> bytes:
@@ -172,7 +177,7 @@ class Service:
         if lacking:
             raise RequestError(lacking, status=404)
         request = parse_object(body)
-        values, row = requests.v1_columns(request, intake=self.intake, max_rows=self.limits.rows)
+        values, row = self._whole(request, requests.v1_columns)
         batch = self.intake.convert(values, row=row)
         if batch.rows != 1:
             raise RequestError(f"one row is explained at a time; the request holds {batch.rows}")
@@ -225,6 +230,16 @@ class Service:
                 "reason": export.reason,
             }
         return {**described, **self.notes}
+
+    def _whole(
+        self, request: Mapping[str, Any], reader: Callable[..., tuple[Columns, str]]
+    ) -> tuple[Columns, str]:
+        """Return the model's columns of a request, features of entities that it names included."""
+        features = self.features
+        if features is None or not features.are_asked_for(request):
+            return reader(request, intake=self.intake, max_rows=self.limits.rows)
+        values, row = reader(request, intake=features.intake, max_rows=self.limits.rows)
+        return features.completed(values, row=row), row
 
     def _outcome(self, values: Columns, row: str, form: Form) -> Outcome:
         batch = self.intake.convert(values, row=row)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InputError
 from penstock.metrics import Metric
-from penstock.training import estimators
+from penstock.metrics.own import OWN
+from penstock.training import estimators, own_answers
 from penstock.training.estimators import Parameters
 from penstock.training.feature_columns import PIECE
 from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
-from penstock.training.own_estimator import reported_of
+from penstock.training.own_estimator import FIELD, reported_of
 from penstock.training.preparing import prepare, prepared
 from penstock.training.stopping import growing_rows, stopping_rows
 
@@ -217,7 +218,7 @@ class CrossValidation:
         last = model[-1] if self.form(estimator, family) == "scaled" else model
         with reported_of(family, f"fitting it on fold {fold + 1}"):
             fitted, rounds = self._fitted(last, x, rows)
-            predictions = self._predictions(fitted, held_out)
+            predictions = self._predictions(fitted, held_out, family)
         judged = predictions
         if self.metric.needs == "labels":
             codes = judged >= self.threshold if judged.ndim == 1 else judged.argmax(axis=1)
@@ -226,7 +227,7 @@ class CrossValidation:
         if not math.isfinite(value):
             raise InputError(
                 f"{self.metric.name} of {family} is {value} on a fold",
-                where="training.metric",
+                where="training.own_metric" if self.metric.name in OWN else "training.metric",
                 remedy="Choose another metric, or fewer folds.",
             )
         return FoldScore(value, predictions, time.perf_counter() - started, rounds)
@@ -303,17 +304,24 @@ class CrossValidation:
         whole = made(rows.rows_out)
         return made(rows.rows), lambda: [whole]
 
-    def _predictions(self, fitted: Any, held_out: Callable[[], Iterable[Any]]) -> np.ndarray:
+    def _predictions(
+        self, fitted: Any, held_out: Callable[[], Iterable[Any]], family: str
+    ) -> np.ndarray:
         import numpy as np
 
-        if self.problem.task == "regression":
-            predicted = [np.asarray(fitted.predict(x), dtype=np.float64) for x in held_out()]
-            return np.concatenate(predicted)
-        given = [np.asarray(fitted.predict_proba(x), dtype=np.float64) for x in held_out()]
-        scores = np.concatenate(given)
+        scores = np.concatenate([self._answers(fitted, x, family) for x in held_out()])
         if self.problem.positive is None:
             return scores
         return scores[:, self.problem.classes.index(self.problem.positive)]
+
+    def _answers(self, fitted: Any, x: Any, family: str) -> np.ndarray:
+        import numpy as np
+
+        classes = self.problem.classes
+        if family == "own":
+            return own_answers.answers(fitted, x, classes=classes, where=FIELD)
+        asked = fitted.predict_proba if classes else fitted.predict
+        return np.asarray(asked(x), dtype=np.float64)
 
 
 def _has_steps(estimator: Any) -> bool:

@@ -185,6 +185,13 @@ def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ..
     ordered = times[order]
     starts = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
     cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in starts} - {0})
+    if len(cuts) < 2:
+        raise InputError(
+            f"its {len(np.unique(ordered)):,} time(s) cannot be cut into two folds, each later "
+            "than the rows it is fitted on",
+            where=f"column {problem.fold_rule.column!r}",
+            remedy="Split or cut folds by another column, or bring rows of more times.",
+        )
     ends = [*cuts[1:], len(order)]
     pairs = [(order[:cut], order[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
     _, notes = _fewer(problem, folds, len(pairs), "the times allow only {} folds")

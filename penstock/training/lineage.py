@@ -47,7 +47,8 @@ def write_lineage(
         _write_hashes(model / ROWS_NAME, rows)
     complete = rows.complete or not hashes
     reference_of(train, complete=complete, known=rows.known).write(model / REFERENCE_NAME)
-    (dataset if hashes else _without_rare(dataset, target)).write(model / DATASET_NAME)
+    known = _without_entities(dataset)
+    (known if hashes else _without_rare(known, target)).write(model / DATASET_NAME)
     health.write(model / HEALTH_NAME)
     if split is not None:
         split.write(model / SPLIT_NAME)
@@ -58,6 +59,15 @@ def _write_hashes(path: Path, rows: KnownRows) -> None:
 
     with path.open("wb") as stream:
         np.save(stream, rows.hashes.astype("<u8"), allow_pickle=False)
+
+
+def _without_entities(dataset: Dataset) -> Dataset:
+    """Return a record without the entities whose features were sampled: these are rows."""
+    origin = dataset.origin
+    if origin is None or origin.retrieval is None:
+        return dataset
+    retrieval = origin.retrieval.model_copy(update={"sample": None})
+    return dataset.model_copy(update={"origin": origin.model_copy(update={"retrieval": retrieval})})
 
 
 def _without_rare(dataset: Dataset, target: str) -> Dataset:

@@ -13,6 +13,7 @@ from penstock.errors import InputError
 from penstock.model.own_skops import read_again
 from penstock.own_code.making import reported
 from penstock.training.fitting import fit
+from penstock.training.own_answers import answers
 from penstock.training.own_estimator import OwnEstimator
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check(own: OwnEstimator, problem: Problem, *, seed: int, class_weight: Any) 
     Raises:
         InputError: If it raises, changes what it is given, fits differently with one seed, answers
             with no probabilities of all classes or no finite values, answers a row differently
-            beside other rows, or cannot be written and read again.
+            beside other rows or a second time, or cannot be written and read again.
     """
     import numpy as np
 
@@ -59,17 +60,31 @@ def check(own: OwnEstimator, problem: Problem, *, seed: int, class_weight: Any) 
             "at None.",
         )
     _check_alone(own, fits[0], x, first, problem)
-    if not np.array_equal(
-        first,
-        _answers(
-            own, read_again(fits[0], reference=own.reference, code=own.record.digest), x, problem
-        ),
-    ):
+    if not np.array_equal(first, _answers(own, fits[0], x, problem)):
         _refuse(
             own,
-            "written as skops and read again it gives other answers",
-            "Keep all that fit learns in attributes that end in an underscore.",
+            "asked for the same rows a second time it gives other answers",
+            "Let predict and predict_proba leave what fit has learned as it is.",
         )
+    _check_kept(own, fits[0], x, first, problem)
+
+
+def check_whole(own: OwnEstimator | None, family: str, fitted: Any, problem: Problem) -> None:
+    """Refuse an estimator of the project's own that is not, of all rows, what it was of a few.
+
+    Args:
+        own: The estimator; None: the project has none.
+        family: Of what was fitted; nothing is looked at of another than `own`.
+        fitted: On all rows.
+        problem: The training part.
+
+    Raises:
+        InputError: If its answers cannot be used, or it cannot be written and read again.
+    """
+    if own is None or family != "own":
+        return
+    x = problem.columns.fitted.matrix(_places(problem))
+    _check_kept(own, fitted, x, _answers(own, fitted, x, problem), problem)
 
 
 def _places(problem: Problem) -> np.ndarray:
@@ -87,41 +102,21 @@ def _places(problem: Problem) -> np.ndarray:
 
 
 def _answers(own: OwnEstimator, fitted: Any, x: np.ndarray, problem: Problem) -> np.ndarray:
+    return answers(fitted, x, classes=problem.classes, where=own.reference)
+
+
+def _check_kept(
+    own: OwnEstimator, fitted: Any, x: np.ndarray, said: np.ndarray, problem: Problem
+) -> None:
     import numpy as np
 
-    if fitted is None:
-        _refuse(own, "its fit returns None", "Let fit return self.")
-    with reported(own.reference, "asking it after it was fitted"):
-        if problem.task == "regression":
-            values = np.asarray(fitted.predict(x), dtype=np.float64)
-            classes = None
-        else:
-            values = np.asarray(fitted.predict_proba(x), dtype=np.float64)
-            classes = np.asarray(fitted.classes_).tolist()
-    expected = (len(x), len(problem.classes)) if problem.classes else (len(x),)
-    if values.shape != expected:
+    again = read_again(fitted, reference=own.reference, code=own.record.digest)
+    if not np.array_equal(said, _answers(own, again, x, problem)):
         _refuse(
             own,
-            f"it answers {len(x)} rows with an array of shape {values.shape}, not {expected}",
-            "Return one value a row, or the probability of each class.",
+            "written as skops and read again it gives other answers",
+            "Keep all that fit learns in attributes that end in an underscore.",
         )
-    if classes is not None and tuple(classes) != problem.classes:
-        _refuse(
-            own,
-            f"its classes_ are {classes}, those of the target {list(problem.classes)}",
-            "Let fit set classes_ to numpy.unique(y).",
-        )
-    if not np.isfinite(values).all():
-        _refuse(own, "an answer is not finite", "Treat missing features, which are NaN.")
-    if classes is not None and (
-        (values < 0).any() or (np.abs(values.sum(axis=1) - 1) > _TOLERANCE * 1e3).any()
-    ):
-        _refuse(
-            own,
-            "its probabilities are negative or do not add up to 1",
-            "Let predict_proba return probabilities.",
-        )
-    return values
 
 
 def _check_alone(

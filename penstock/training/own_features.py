@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penstock.data.table.frames import read_rows
+from penstock.errors import InputError
+from penstock.features.own_transformer import features_of
 from penstock.own_code.making import reported
 from penstock.records.dataset import Column
 from penstock.training.feature_columns import (
@@ -47,18 +49,26 @@ class OwnFeatures(FittedFeatures):
     @cached_property
     def width(self) -> int:
         """How many features there are."""
-        return int(self.matrix(np.arange(1)).shape[1])
+        return int(features_of(self.transformer, self.frame.iloc[:1], where=FIELD).shape[1])
 
     def matrix(self, rows: Rows, *, dtype: Any = np.float64) -> Matrix:
-        """Return the features of some rows, shape (rows, features); see `FittedFeatures`."""
-        out: Matrix | None = None
-        with reported(FIELD, f"transforming {len(rows):,} rows"):
-            for start in range(0, len(rows), PIECE):
-                piece = self.transformer.transform(self.frame.iloc[rows[start : start + PIECE]])
-                if out is None:
-                    out = np.empty((len(rows), piece.shape[1]), dtype=dtype)
-                out[start : start + len(piece)] = piece
-        assert out is not None, "there is a row"
+        """Return the features of some rows, shape (rows, features); see `FittedFeatures`.
+
+        Raises:
+            InputError: See `features_of`; or if rows have different numbers of features.
+        """
+        out: Matrix = np.empty((len(rows), self.width), dtype=dtype)
+        for start in range(0, len(rows), PIECE):
+            asked = self.frame.iloc[rows[start : start + PIECE]]
+            piece = features_of(self.transformer, asked, where=FIELD)
+            if piece.shape[1] != self.width:
+                raise InputError(
+                    f"it makes {self.width} features of one row, and {piece.shape[1]} of "
+                    f"{len(asked):,}",
+                    where=FIELD,
+                    remedy="Let fit learn which features there are.",
+                )
+            out[start : start + len(piece)] = piece
         return out
 
     def columns(self, rows: Rows) -> Iterator[Matrix]:

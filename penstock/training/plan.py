@@ -15,6 +15,7 @@ from penstock.records.model import Abstention, Task
 from penstock.training import estimators
 from penstock.training.inputs import Problem
 from penstock.training.monotonic import check_families
+from penstock.training.own_metric import check_direction
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, Objective, gains_of
 
@@ -91,7 +92,7 @@ def plan_of(
             where="training.trials",
             remedy="Allow 2 or more.",
         )
-    metric = metric_for(_metric(problem, spec), task=problem.task)
+    metric = _metric(problem, spec)
     if check is not None:
         columns = [column.name for column in problem.dataset.columns]
         check(columns=columns, target=problem.target, task=problem.task, metric=metric.name)
@@ -148,10 +149,14 @@ def _refuse_large_target(problem: Problem, spec: TrainingSpec) -> None:
         )
 
 
-def _metric(problem: Problem, spec: TrainingSpec) -> str:
-    if spec.own_metric.function:
-        return Reference.of(spec.own_metric.function).name
-    return _automatic(problem) if spec.metric == "auto" else spec.metric
+def _metric(problem: Problem, spec: TrainingSpec) -> Metric:
+    if not spec.own_metric.function:
+        name = _automatic(problem) if spec.metric == "auto" else spec.metric
+        return metric_for(name, task=problem.task)
+    reference = Reference.of(spec.own_metric.function)
+    metric = metric_for(reference.name, task=problem.task)
+    check_direction(metric, problem, reference=str(reference))
+    return metric
 
 
 def _automatic(problem: Problem) -> str:

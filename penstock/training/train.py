@@ -368,6 +368,7 @@ class _Training:
                 fitted, booster = fit_whole(
                     estimator, features, problem.y, form=form, weights=problem.weights
                 )
+            own_check.check_whole(self._own, attempt.family, fitted, problem)
         if calibrator is not None:
             fitted = calibrator.around(fitted)
         return save_model(

@@ -57,41 +57,57 @@ def test_without_settings_there_is_one_document(tmp_path: Path) -> None:
         assert compiled(tmp_path, **run_only) == (spec, {})
 
 
-@pytest.mark.parametrize(
-    ("cluster", "field", "value"),
-    [
-        ({"image_pull_policy": "Always"}, "imagePullPolicy", "Always"),
-        ({"node_selector": {"disk": "ssd"}}, "nodeSelector", {"labels": {"disk": "ssd"}}),
-        (
-            {"tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute",
-                              "seconds": 30}, {"key": "a", "value": "b"}, {"operator": "Exists"}]},
-            "tolerations",
-            [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "30"},
-             {"key": "a", "operator": "Equal", "value": "b"}, {"operator": "Exists"}],
-        ),
-        (
-            {"image_pull_secrets": ["one", "two"]},
-            "imagePullSecret",
-            [{"secretName": n, "secretNameParameter": {"runtimeValue": {"constant": n}}}
-             for n in ("one", "two")],
-        ),
-        (
-            {"secrets": [{"name": "s3", "environment": {"id": "AWS_ID"}}]},
-            "secretAsEnv",
-            [{"secretName": "s3", "secretNameParameter": {"runtimeValue": {"constant": "s3"}},
-              "keyToEnv": [{"secretKey": "id", "envVar": "AWS_ID"}], "optional": False}],
-        ),
-        (
-            {"secrets": [{"name": "ca", "mount_path": "/etc/ca", "optional": True}]},
-            "secretAsVolume",
-            [{"secretName": "ca", "secretNameParameter": {"runtimeValue": {"constant": "ca"}},
-              "mountPath": "/etc/ca", "optional": True}],
-        ),
+ALL: dict[str, Any] = {
+    "image_pull_policy": "Always",
+    "node_selector": {"disk": "ssd"},
+    "tolerations": [
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 30},
+        {"key": "a", "value": "b"},
+        {"operator": "Exists"},
     ],
-)  # fmt: skip
-def test_every_task_carries_a_setting(tmp_path: Path, cluster: Any, field: str, value: Any) -> None:
-    _, platform = compiled(tmp_path, **cluster)
-    assert platform == {name: {field: value} for name in STEPS | FAILS}
+    "image_pull_secrets": ["one", "two"],
+    "secrets": [
+        {"name": "s3", "environment": {"id": "AWS_ID"}},
+        {"name": "ca", "mount_path": "/etc/ca", "optional": True},
+    ],
+}
+
+
+def constant(name: str) -> dict[str, Any]:
+    return {
+        "secretName": name,
+        "secretNameParameter": {"runtimeValue": {"constant": name}},
+    }
+
+
+CARRIED: dict[str, Any] = {
+    "imagePullPolicy": "Always",
+    "nodeSelector": {"labels": {"disk": "ssd"}},
+    "tolerations": [
+        {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "30"},
+        {"key": "a", "operator": "Equal", "value": "b"},
+        {"operator": "Exists"},
+    ],
+    "imagePullSecret": [constant("one"), constant("two")],
+    "secretAsEnv": [
+        {
+            **constant("s3"),
+            "keyToEnv": [{"secretKey": "id", "envVar": "AWS_ID"}],
+            "optional": False,
+        }
+    ],
+    "secretAsVolume": [{**constant("ca"), "mountPath": "/etc/ca", "optional": True}],
+}
+
+
+def test_every_task_carries_every_setting_and_no_other(tmp_path: Path) -> None:
+    _, platform = compiled(tmp_path, **ALL)
+    assert platform == dict.fromkeys(STEPS | FAILS, CARRIED)
+
+
+def test_every_task_carries_one_setting_alone(tmp_path: Path) -> None:
+    _, platform = compiled(tmp_path, node_selector={"disk": "ssd"})
+    assert platform == {name: {"nodeSelector": CARRIED["nodeSelector"]} for name in STEPS | FAILS}
 
 
 def resources(spec: dict, step: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ components.load_component_from_file("theirs.yaml")(
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_data_that_are_refused_are_told_once_with_the_cause(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b\n1,x\n2,y\n3,z\n")

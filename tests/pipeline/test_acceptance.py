@@ -14,9 +14,7 @@ import yaml
 
 from penstock.model import load
 
-pytestmark = pytest.mark.slow
-LONG = ("wine", "breast_cancer", "diabetes", "digits")
-"""`make test` releases one table; `make test-all` all of them."""
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def release(
@@ -48,7 +46,6 @@ def ask(url: str, name: str, rows: list[dict]) -> list:
         return json.load(answer)["predictions"]
 
 
-@pytest.mark.long
 def test_adult_is_below_the_published_error(shell, shared_data: Path) -> None:
     _, summary = release(shell, shared_data / "adult-train.csv", target="income", name="adult")
     with (shared_data / "adult-test.csv").open(newline="") as stream:
@@ -70,7 +67,6 @@ def test_adult_is_below_the_published_error(shell, shared_data: Path) -> None:
     assert wrong / len(labels) < 0.135
 
 
-@pytest.mark.long
 def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
     folder, summary = release(
         shell, shared_data / "winequality-white.csv", target="quality", name="wine"
@@ -79,7 +75,6 @@ def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
     assert summary["registered"] == "models:/wine/1"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
 @pytest.mark.parametrize(
     ("file", "target"), [("winequality-white", "quality"), ("adult-train", "income")]
@@ -105,9 +100,7 @@ def test_a_boosted_model_is_released_by_the_same_gate(
     assert load(folder / "asked-1" / "model").record.name == family
 
 
-@pytest.mark.parametrize(
-    "name", ["iris", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)]
-)
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "digits"])
 def test_the_tables_of_scikit_learn(shell, name: str) -> None:
     from sklearn import datasets
 

@@ -12,7 +12,7 @@ import yaml
 
 QUICK = {"trials": 2, "folds": 2, "candidates": ["linear"]}
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("approval")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("approval")]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,11 @@ def serving(project: Path) -> list[Path]:
     return list(project.parent.glob(".penstock/serving/*/state.json"))
 
 
+def how_each_step_came_about(project: Path) -> dict[str, str]:
+    summary = sorted(project.parent.glob(".penstock/runs/*/summary.json"))[-1]
+    return {step["step"]: step["how"] for step in json.loads(summary.read_text())["steps"]}
+
+
 def test_a_no_ends_the_run_as_refused(project: Path, shell) -> None:
     run = shell.begin("run", str(project))
     try:
@@ -67,8 +72,7 @@ def test_a_no_stands_while_nothing_changes(project: Path, shell) -> None:
     assert "not before the audit" in done.stdout
     # The very model and decision that were rejected: no other version, and nobody is asked again.
     assert "models:/simulated-transactions/1" in done.stdout
-    summary = sorted(project.parent.glob(".penstock/runs/*/summary.json"))[-1]
-    how = {step["step"]: step["how"] for step in json.loads(summary.read_text())["steps"]}
+    how = how_each_step_came_about(project)
     assert (how["train"], how["register"], how["approve"]) == ("reused", "warm", "warm")
     assert not serving(project)
 
@@ -90,6 +94,7 @@ def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
         run.kill()
     assert run.returncode == 0, said
     assert "RELEASED" in said
+    assert set(how_each_step_came_about(project).values()) == {"warm"}
 
     log = shell("audit", str(project))
     assert log.returncode == 0, log.stdout + log.stderr

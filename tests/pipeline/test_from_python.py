@@ -74,6 +74,7 @@ def _holdout(folder: Path) -> penstock.Dataset:
     return penstock.Dataset.open(found)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("from-python")
 def test_the_notebook_runs_and_draws_what_it_finds(ran: tuple[Path, Any]) -> None:
@@ -119,6 +120,7 @@ def _asked(folder: Path, model: penstock.Model, rows: pd.DataFrame) -> dict[str,
         return {one["name"]: one["data"] for one in json.load(answer)["outputs"]}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("from-python")
 def test_it_predicts_the_bits_of_its_server(ran: tuple[Path, Any]) -> None:
@@ -132,6 +134,7 @@ def test_it_predicts_the_bits_of_its_server(ran: tuple[Path, Any]) -> None:
     assert np.array_equal(found.filter(like="probability_").to_numpy(), probabilities)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("from-python")
 def test_values_are_read_as_the_server_reads_them_or_refused_by_row_and_column(
@@ -152,6 +155,7 @@ def test_values_are_read_as_the_server_reads_them_or_refused_by_row_and_column(
     assert model.predict(missing).iloc[1:].equals(plain.iloc[1:])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("from-python")
 def test_what_was_not_approved_or_was_altered_does_not_answer(
@@ -169,6 +173,7 @@ def test_what_was_not_approved_or_was_altered_does_not_answer(
         penstock.Model("models:/simulated-transactions/1", tracking_uri=store)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.xdist_group("from-python")
 def test_official_validators_take_the_passport_of_its_release(

@@ -14,7 +14,7 @@ from penstock.examples import traffic
 from penstock.monitoring.store.state import MonitorFolder
 from penstock.records.monitoring import MonitorState
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("monitor")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("monitor")]
 
 NAME = "simulated-transactions"
 

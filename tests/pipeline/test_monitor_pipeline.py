@@ -157,9 +157,19 @@ def test_claims_are_mounted_and_secrets_given_to_the_step_that_reads_them(tmp_pa
 ACTS = PLAIN | {"monitoring": {"state": "s3://b/monitor", "retrain": "automatic"}}
 
 
-def test_where_it_acts_it_has_the_steps_of_a_recall_and_of_a_retraining(tmp_path: Path) -> None:
-    (spec,) = compiled(tmp_path, ACTS)
-    assert (tmp_path / "m.yaml").stat().st_size < 95_000
+@pytest.fixture(scope="module")
+def acting(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], int]:
+    """The pipeline of a monitor that acts, and its size. Compiling it takes seconds."""
+    folder = tmp_path_factory.mktemp("acting")
+    (spec,) = compiled(folder, ACTS)
+    return spec, (folder / "m.yaml").stat().st_size
+
+
+def test_where_it_acts_it_has_the_steps_of_a_recall_and_of_a_retraining(
+    acting: tuple[dict[str, Any], int],
+) -> None:
+    spec, size = acting
+    assert size < 95_000
     steps = {re.sub(r"-\d+$", "", name) for name in tasks_of(spec)}
     assert {"monitor", "intervene", "settle", "fetch-version", "train", "deploy"} <= steps
     inputs = spec["root"]["inputDefinitions"]["parameters"]
@@ -174,8 +184,10 @@ def tasks_of(spec: dict[str, Any]) -> list[str]:
     return [name for part in parts for name in part.get("dag", {}).get("tasks", {})]
 
 
-def test_each_ending_that_refuses_is_written_down_before_the_run_ends(tmp_path: Path) -> None:
-    (spec,) = compiled(tmp_path, ACTS)
+def test_each_ending_that_refuses_is_written_down_before_the_run_ends(
+    acting: tuple[dict[str, Any], int],
+) -> None:
+    spec, _ = acting
     waits = {
         name: task.get("dependentTasks", [])
         for part in (spec["root"], *spec["components"].values())

@@ -20,7 +20,7 @@ from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import for_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own code")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("own code")]
 
 PROJECT = {
     "name": "bells",

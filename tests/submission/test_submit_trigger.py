@@ -61,6 +61,7 @@ def test_options_that_do_not_go_alone(project_file, penstock, options, sentence)
     assert sentence in done.err
 
 
+@pytest.mark.long
 def test_killed_with_its_process_it_goes_on_with_the_run_that_was_submitted(
     kfp_server, project_file, tmp_path: Path
 ) -> None:

@@ -259,7 +259,7 @@ def test_a_receiver_that_answers_a_byte_at_a_time_holds_nobody_up(
 ) -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Drips) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         host, port = server.server_address
         address = f"http://{host}:{port}/secret"
         mail = {"to": ["ann@example.org"], "server": host, "port": port, "security": "none"}

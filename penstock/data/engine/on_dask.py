@@ -83,9 +83,14 @@ def _cluster(workers: int) -> Iterator[Any]:
             )
         except (TimeoutError, OSError, RuntimeError) as error:
             raise ServiceError(
-                f"the Dask cluster cannot be started: {str(error).splitlines()[0]:.200}",
+                f"the Dask cluster cannot be started: {_first_line(error):.200}",
                 where="engine dask",
                 remedy="Set fewer `engine.workers`, or `engine.name: local`.",
             ) from error
         with cluster:
             yield cluster
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, or what it is: a timeout may say nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

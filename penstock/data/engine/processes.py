@@ -88,9 +88,9 @@ def _submitted(
         broken: Future[S] = Future()
         broken.set_exception(BrokenProcessPool())
         return broken
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # The second where there can be no more threads.
         raise ServiceError(
-            f"a process cannot be started: {error.strerror}",
+            f"a process cannot be started: {getattr(error, 'strerror', None) or error}",
             where="engine local",
             remedy="Set fewer `engine.workers`.",
         ) from error

@@ -53,12 +53,6 @@ def _hashed(folder: Path, columns: Sequence[Column]) -> Iterator[RowHashes]:
         yield hash_rows(cells, rows=batch.num_rows)
 
 
-def kept(hashes: Hashes) -> tuple[Hashes, bool]:
-    """Return the lowest `LIMIT` different hashes, sorted, and whether these are all."""
-    different = np.unique(hashes)
-    return different[:LIMIT], len(different) <= LIMIT
-
-
 class Lowest:
     """The lowest `LIMIT` different hashes of rows that come in parts."""
 
@@ -72,7 +66,7 @@ class Lowest:
 
     def kept(self) -> tuple[Hashes, bool]:
         """Return them, sorted, and whether these are all."""
-        return kept(self._found)
+        return self._found[:LIMIT], len(self._found) <= LIMIT
 
 
 def found_in(hashes: Hashes, known: Hashes, *, complete: bool) -> tuple[int, int]:

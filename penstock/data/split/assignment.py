@@ -135,7 +135,6 @@ def assign(
         both += int(((learned > 0) & (judged > 0)).sum())
         seen = _numbers_by_chance(different, learned, table)
         once, total = once + int((seen == 1).sum()), total + int(seen.sum())
-    repeats = table.found.rows > table.found.different or table.found.alike
     return Assignment(
         table=table,
         sides=sides,
@@ -143,7 +142,7 @@ def assign(
         holdout=holdout,
         copies_in_both=copies,
         rows_in_both=both,
-        known=float(1 - once / max(total, 1)) if repeats else 0.0,
+        known=float(1 - once / max(total, 1)) if table.found.repeats else 0.0,
     )
 
 

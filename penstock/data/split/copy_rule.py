@@ -11,7 +11,7 @@ The rule, for rows that are equal in every column but the target (a group of m):
   alone (a), and in B alone (b). Of two parts that have nothing to do with each other, about
   b p / (1 - p) rows would be equal in both, p being the share of rows equal in A; and the other way
   round. If the smaller of the two explains a fourth of m - 1, the group is there by chance. One of
-  two cuts (`penstock.data.split.sampling`) is enough: copies stand alone under either.
+  two cuts (`penstock.data.split.table_hashes`) is enough: copies stand alone under either.
 - Parts may depend on each other, so a group of more than `SMALL` rows is also taken for chance when
   a and b are both at least m/4: copies have none such. Small groups are not given that benefit, for
   to keep a few rows together costs nothing, and to part copies does.
@@ -67,7 +67,7 @@ class DifferentRows:
         rows: Their hashes, rising; shape (d,), as all the others.
         features: Hashes of all columns but the target and identifiers.
         labels: Hashes of the target.
-        parts: As those of `ComparedRows`.
+        parts: As those of `penstock.data.split.table_hashes.BatchHashes`.
         counts: How often each row is there.
     """
 
@@ -106,7 +106,8 @@ class CopyRule:
 
     Args:
         regression: Whether the target is a number.
-        setting: As `find_repeats` takes it.
+        setting: `auto`; `rows` takes all repeats for chance; `together` takes rows that are equal
+            in all columns but the target for copies.
         rows: How many rows the whole table has.
     """
 

@@ -1,7 +1,7 @@
 """The rows of a table as a split knows them: hashes, different rows and units, on disk.
 
-What is found is what `penstock.data.split.repeats.find_repeats` finds of a whole table, with the
-memory of a part of it. The files take about 150 bytes a row.
+Which rows are copies is the rule of `penstock.data.split.copy_rule`, applied part by part with the
+memory of a part. The files take about 150 bytes a row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from penstock.data.split.copy_rule import (
 )
 from penstock.data.split.repeats import Frequency, further, ranks, times_of, units
 from penstock.data.split.spilled import Records, Spilled, part_of, parts_for
-from penstock.data.split.table_hashes import TableHashes, iter_hashes
+from penstock.data.split.table_hashes import BatchHashes, iter_hashes
 from penstock.records.dataset import Dataset
 
 NO_PART = np.uint16(65_535)
@@ -114,6 +114,11 @@ class Found:
     observed: bool = False
     alike: bool = False
 
+    @property
+    def repeats(self) -> bool:
+        """Whether any row repeats, by all columns or by all but the target."""
+        return self.rows > self.different or self.alike
+
 
 def hash_into(
     work: Path,
@@ -134,7 +139,7 @@ def hash_into(
         target: The column to predict; rows without it are left out.
         column: The column of the split, if it has one.
         regression: Whether the target is a number.
-        setting: How repeated rows are classified; see `find_repeats`.
+        setting: How repeated rows are classified; see `penstock.data.split.copy_rule.CopyRule`.
 
     Raises:
         IntegrityError: If the rows are not the ones of the record.
@@ -159,12 +164,12 @@ def hash_into(
     return HashedTable(order=order, hashes=hashes, units=rows, different=different, found=found)
 
 
-def _after(first: TableHashes, others: Iterator[TableHashes]) -> Iterator[TableHashes]:
+def _after(first: BatchHashes, others: Iterator[BatchHashes]) -> Iterator[BatchHashes]:
     yield first
     yield from others
 
 
-def _dtype(batch: TableHashes) -> np.dtype[Any]:
+def _dtype(batch: BatchHashes) -> np.dtype[Any]:
     fields = [(name, "<u8") for name in (*_COMPARED, "second")]
     fields += [(f"cut{at}", "<u8") for at in range(len(batch.parts))]
     if len(batch.keys):
@@ -174,7 +179,7 @@ def _dtype(batch: TableHashes) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-def _records(batch: TableHashes, dtype: np.dtype[Any]) -> Records:
+def _records(batch: BatchHashes, dtype: np.dtype[Any]) -> Records:
     records = np.empty(len(batch.rows), dtype=dtype)
     for name in dtype.names or ():
         is_cut = name.startswith("cut")

@@ -4,25 +4,26 @@ Training needs hashes of its rows for three things: that the rows are the ones t
 which of them are copies, and what the model carries to know them again. The split has hashed them,
 so it writes the last two beside the rows, and the digest of all these files into its record. Files
 with that digest are those that the split read back, value by value: training hashes bytes, which is
-cheaper, and no row again. Without such a digest, or where the files have another, it hashes rows.
+cheaper, and no row again. Without such a digest, or where the files have another, it hashes rows as
+a split does: into files, part by part.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from penstock.common import files
 from penstock.data.hashing.digest import Hashes
-from penstock.data.hashing.rows import kept
-from penstock.data.split.assignment import TRAIN, Assignment
-from penstock.data.split.copy_rule import Numbers, Setting
-from penstock.data.split.hashed_table import NO_PART
-from penstock.data.split.repeats import Copies, Repeats, find_repeats
+from penstock.data.split.assignment import TRAIN, Assignment, assign
+from penstock.data.split.copy_rule import Flags, Numbers
+from penstock.data.split.hashed_table import NO_PART, Piece, hash_into
+from penstock.data.split.repeats import Copies
 from penstock.data.split.spilled import SLICE
-from penstock.data.split.table_hashes import TableHashes, hash_table
+from penstock.data.table.disk import disk_errors
 from penstock.records.dataset import Dataset, Split, TrainingRows
 
 HASHES, COPIES = "_hashes.npy", "_copies.npy"
@@ -62,14 +63,6 @@ class KnownRows:
         return replace(self, copies=Copies(units, further))
 
 
-def known_rows(hashes: TableHashes, repeats: Repeats) -> KnownRows:
-    """Return what is known of the rows of a table."""
-    lowest, complete = kept(hashes.rows)
-    if not repeats.equal and not repeats.by_features.any():
-        return KnownRows(lowest, complete, 0.0, None)
-    return KnownRows(lowest, complete, repeats.known(hashes.rows), repeats)
-
-
 def write_known_rows(folder: Path, assignment: Assignment) -> None:
     """Write what is known of its rows into the folder of a training part, before it is whole.
 
@@ -77,8 +70,7 @@ def write_known_rows(folder: Path, assignment: Assignment) -> None:
     """
     lowest, _ = assignment.train.lowest.kept()
     _save(folder / HASHES, lowest.astype("<u8"))
-    found = assignment.table.found
-    if found.rows > found.different or found.alike:
+    if assignment.table.found.repeats:
         _save(folder / COPIES, _together(assignment))
 
 
@@ -111,10 +103,37 @@ def read_known_rows(
         there = (folder / COPIES).is_file()
         copies = _apart(np.load(folder / COPIES), dataset.rows) if there else None
         return KnownRows(np.load(folder / HASHES), told.all_hashed, told.known, copies)
-    setting: Setting = "auto" if split is None else split.repeats
-    column = "" if split is None else split.column
-    hashes = hash_table(folder, dataset, target=target, column=column)
-    return known_rows(hashes, find_repeats(hashes, regression=regression, setting=setting))
+    return _hashed(folder, dataset, target=target, regression=regression, split=split)
+
+
+def _hashed(
+    folder: Path, dataset: Dataset, *, target: str, regression: bool, split: Split | None
+) -> KnownRows:
+    """Hash the rows of a training part into files, some 130 bytes a row, removed at the end."""
+    with TemporaryDirectory(prefix="penstock-rows-") as name:
+        work = Path(name)
+        with disk_errors(work):
+            table = hash_into(
+                work,
+                folder,
+                dataset,
+                target=target,
+                column="" if split is None else split.column,
+                regression=regression,
+                setting="auto" if split is None else split.repeats,
+            )
+            none = np.empty(0, dtype=np.uint64)
+            assignment = assign(table, dataset, _Undivided(), work=work, method="", classes=none)
+        lowest, complete = assignment.train.lowest.kept()
+        copies = _apart(_together(assignment), dataset.rows) if table.found.repeats else None
+        return KnownRows(lowest, complete, assignment.known, copies)
+
+
+class _Undivided:
+    """The draw of a table that is all training part."""
+
+    def held(self, rows: Piece) -> Flags:
+        return np.zeros(len(rows.hashes), dtype=np.bool_)
 
 
 def _digest_of_files(folder: Path, dataset: Dataset) -> str:

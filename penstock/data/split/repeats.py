@@ -1,6 +1,6 @@
-"""Which rows of a table are copies of others, whole columns of hashes at a time.
+"""What is said of each row where rows repeat: its unit, and whether it is a further copy.
 
-The rule is `penstock.data.split.copy_rule`.
+Which rows are copies is the rule of `penstock.data.split.copy_rule`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from penstock.data.hashing.digest import Hashes, mix
-from penstock.data.split.copy_rule import (
-    CopyRule,
-    DifferentRows,
-    Flags,
-    Numbers,
-    Setting,
-    columns_of,
-    targets_of_copies,
-    varies,
-)
+from penstock.data.split.copy_rule import Flags, Numbers
 
 _WHOLE_TABLE = 20
 """Different rows from which a common divisor of their numbers is no accident: 2 to the -20."""
@@ -44,109 +35,6 @@ class Copies:
     def copies(self) -> int:
         """How many rows are further copies."""
         return int(self.further.sum())
-
-
-@dataclass(frozen=True)
-class Repeats(Copies):
-    """What was found of every row, shape (n,) each, and how many repeat.
-
-    Args:
-        by_features: Whether the row has copies by all columns but the target.
-        by_row: Whether it has copies by all columns.
-        observed: Whether copies differ in their target so often that each of them counts as a row.
-        times: How many times the table holds itself; 1 is once.
-        equal: Rows that equal an earlier row, copies and others.
-    """
-
-    by_features: Flags
-    by_row: Flags
-    observed: bool
-    times: int
-    equal: int
-
-    def known(self, rows: Hashes) -> float:
-        """Return the share of fresh rows that would equal one of the table by chance.
-
-        One less the share of rows that are there once (Good, The population frequencies of
-        species, 1953).
-
-        Args:
-            rows: Hashes of the table's rows.
-        """
-        copied = self.by_features | self.by_row
-        _, first, counts = np.unique(rows, return_index=True, return_counts=True)
-        counts //= self.times
-        counts[copied[first] & (not self.observed)] = 1
-        return float(1 - (counts == 1).sum() / max(counts.sum(), 1))
-
-
-@dataclass(frozen=True)
-class ComparedRows:
-    """Hashes of every row, by which rows are compared; shape (n,) each.
-
-    Args:
-        rows: Of the whole row.
-        features: Of all columns but the target and identifiers.
-        labels: Of the target.
-        parts: For each cut of these columns into two, of one part and of the other; none where
-            there is only one column.
-    """
-
-    rows: Hashes
-    features: Hashes
-    labels: Hashes
-    parts: tuple[tuple[Hashes, Hashes], ...]
-
-
-def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "auto") -> Repeats:
-    """Distinguish rows that repeat by chance from copies; the rule is described above.
-
-    The order of the rows makes no difference but to which of equal rows is the further one.
-    Whole columns of hashes are held. `penstock.data.split.hashed_table` does the same part by part.
-
-    Args:
-        hashes: Hashes of every row.
-        regression: Whether the target is a number.
-        setting: `auto`; `rows` takes all repeats for chance; `together` takes rows that are equal
-            in all columns but the target for copies.
-    """
-    distinct, first, place, counts = np.unique(
-        hashes.rows, return_index=True, return_inverse=True, return_counts=True
-    )
-    times = times_of(len(counts), int(np.gcd.reduce(counts))) if setting == "auto" else 1
-    rows = DifferentRows(
-        rows=distinct,
-        features=hashes.features[first],
-        labels=hashes.labels[first],
-        parts=tuple((one[first], other[first]) for one, other in hashes.parts),
-        counts=counts // times,
-    )
-    rule = CopyRule(regression=regression, setting=setting, rows=int(rows.counts.sum()))
-    counted = []
-    for asked, keys in zip(rule.asked(rows), columns_of(rows, regression=regression), strict=True):
-        frequent = Frequency(asked)
-        frequent.count(keys, rows.counts)
-        counted.append(frequent.at(asked))
-    found = rule.judge(rows, counted)
-    by_features, by_row = rule.copies(rows, found)
-    targets = targets_of_copies(rows, by_features)
-    rank = ranks(place, np.zeros(len(distinct), dtype=np.int64))
-    copied = by_features | by_row
-    return Repeats(
-        units=units(
-            hashes.rows,
-            hashes.features,
-            rank // times,
-            by_features=by_features[place],
-            by_row=by_row[place],
-        ),
-        further=further(rank, copied[place], times=times),
-        by_features=by_features[place],
-        by_row=by_row[place],
-        observed=varies(int((targets > 1).sum()), len(targets)),
-        times=times,
-        equal=len(place) - len(distinct),
-    )
 
 
 def units(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
 from penstock.data.split.copy_rule import Flags
-from penstock.data.split.repeats import ComparedRows
 from penstock.data.split.spilled import part_of
 from penstock.data.table import iter_batches
 from penstock.errors import IntegrityError
@@ -31,37 +30,29 @@ _COUNTED = 1 << 23
 
 
 @dataclass(frozen=True)
-class TableHashes(ComparedRows):
-    """Hashes of all rows of a dataset, shape (n,) each; no values.
+class BatchHashes:
+    """Hashes of some rows of a dataset, shape (n,) each; no values.
 
     Args:
+        rows: Of the whole row.
         second: The other hash of the whole row, which is only added up.
-        keys: Hash of the group, or nothing.
+        features: Of all columns but the target and identifiers.
+        labels: Of the target.
+        parts: For each cut of these columns into two, of one part and of the other; none where
+            there is only one column.
+        keys: Of the group, or nothing.
         times: The time column's values, or nothing.
         unlabelled: Whether the target is missing.
     """
 
+    rows: Hashes
     second: Hashes
+    features: Hashes
+    labels: Hashes
+    parts: tuple[tuple[Hashes, Hashes], ...]
     keys: Hashes
     times: npt.NDArray[Any]
     unlabelled: Flags
-
-    def select(self, rows: Flags) -> TableHashes:
-        """Return the hashes of some rows."""
-
-        def taken(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return values[rows] if len(values) else values
-
-        return TableHashes(
-            rows=self.rows[rows],
-            second=self.second[rows],
-            features=self.features[rows],
-            labels=self.labels[rows],
-            parts=tuple((one[rows], other[rows]) for one, other in self.parts),
-            keys=taken(self.keys),
-            times=taken(self.times),
-            unlabelled=self.unlabelled[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,7 @@ def _all_different(folder: Path, dataset: Dataset, name: str) -> bool:
 
 def iter_hashes(
     folder: Path, dataset: Dataset, *, target: str, column: str
-) -> Iterator[TableHashes]:
+) -> Iterator[BatchHashes]:
     """Read a dataset once and yield the hashes of its rows, batch by batch.
 
     Args:
@@ -158,28 +149,6 @@ def iter_hashes(
             where=str(folder),
             remedy="The data was changed after it was written: ingest or split it again.",
         )
-
-
-def hash_table(folder: Path, dataset: Dataset, *, target: str, column: str) -> TableHashes:
-    """Return the hashes of all rows, about 80 bytes for each; see `iter_hashes`."""
-    found = list(iter_hashes(folder, dataset, target=target, column=column))
-
-    def whole(values: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        return np.concatenate(list(values))
-
-    return TableHashes(
-        rows=whole(one.rows for one in found),
-        second=whole(one.second for one in found),
-        features=whole(one.features for one in found),
-        labels=whole(one.labels for one in found),
-        parts=tuple(
-            (whole(one.parts[cut][0] for one in found), whole(one.parts[cut][1] for one in found))
-            for cut in range(len(found[0].parts))
-        ),
-        keys=whole(one.keys for one in found),
-        times=whole(one.times for one in found),
-        unlabelled=whole(one.unlabelled for one in found),
-    )
 
 
 class _Hashing:
@@ -209,12 +178,12 @@ class _Hashing:
             yield hasher, cells
         self._sums = sums
 
-    def hashes(self, rows: RowHashes) -> TableHashes:
+    def hashes(self, rows: RowHashes) -> BatchHashes:
         """Return the hashes of the batch whose cells were taken last."""
         nothing = np.empty(0, np.uint64)
         features, *cuts = self._sums
         labels = self._found["labels"]
-        return TableHashes(
+        return BatchHashes(
             rows=rows.first,
             second=rows.second,
             features=features,

@@ -69,7 +69,12 @@ def _of_store(
             stream: Any = stack.enter_context(opened_file)
             _check_size(stream.size, size, where=shown)
             try:
-                file = pq.ParquetFile(stream, read_dictionary=list(coded), pre_buffer=True)
+                file = pq.ParquetFile(
+                    stream,
+                    read_dictionary=list(coded),
+                    pre_buffer=True,
+                    page_checksum_verification=True,
+                )
             except ValueError as error:
                 raise damaged(error, where=shown) from error
             stack.enter_context(file)
@@ -90,7 +95,13 @@ def parquet_file(path: Path, *, coded: Sequence[str] = ()) -> pq.ParquetFile:
 
     try:
         # Arrow's own default holds all that was read of a file until it is closed.
-        return pq.ParquetFile(path, read_dictionary=list(coded), pre_buffer=False)
+        return pq.ParquetFile(
+            path,
+            read_dictionary=list(coded),
+            pre_buffer=False,
+            # A page in which bits have changed decodes like any other: to other values.
+            page_checksum_verification=True,
+        )
     except (OSError, ValueError) as error:  # Arrow's own are both.
         raise damaged(error, where=str(path)) from error
 

@@ -109,6 +109,7 @@ class Writer:
                 write_statistics=False,
                 use_dictionary=repetitive,
                 column_encoding=dict.fromkeys(differing.difference(repetitive), _DELTA),
+                write_page_checksum=True,
             )
             self._rows.append(0)
         table = pa.Table.from_batches(group)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from penstock.errors import InputError
 from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.records.decision import RuleResult, Severity
 from penstock.records.estimate import Estimate
@@ -133,8 +134,10 @@ class StabilityRule(Rule[StabilitySpec, tuple[Disturbed, ...]]):
             changed[kind] = sum(not disturbed[c].equals(frame[c]) for c in frame)
             try:
                 scores[kind] = _scores(holdout, disturbed)
+            # That a model cannot take a missing value is a finding about it, no fault of rows.
+            except InputError as error:
+                failed[kind] = f"{error.what:.200}"
             except ValueError as error:
-                # That a model cannot take a missing value is a finding about it, no fault of rows.
                 failed[kind] = f"{type(error).__name__}: {error!s:.200}"
         rows = replace(
             holdout,

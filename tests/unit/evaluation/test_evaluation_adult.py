@@ -128,6 +128,7 @@ def test_the_known_disparities_are_shown_and_demographic_parity_blocks(adult: Pa
     assert "sex = Female" in page
 
 
+@pytest.mark.long
 def test_an_equalised_odds_run_is_described(adult: Path) -> None:
     decision, found, page = gate(
         adult,
@@ -154,6 +155,7 @@ def test_an_equalised_odds_run_is_described(adult: Path) -> None:
     assert "sex = Female and race = Other" in page
 
 
+@pytest.mark.long
 def test_slices_of_sex_and_race_are_named(adult: Path) -> None:
     rules = {"columns": [["sex", "race"]], "metric": "accuracy", "at_least": 0.5, "find": 3}
     decision, found, _ = gate(adult, slices=rules)

@@ -33,7 +33,12 @@ FAMILIES = (
 )  # fmt: skip
 TASKS = ("binary", "multiclass", "regression")
 MORE = (("extra_trees", "binary"), ("extra_trees", "regression"))
-FEW = {"xgboost": {"n_estimators": 60}, "lightgbm": {"n_estimators": 60}}
+FEW = {
+    "random_forest": {"n_estimators": 40},
+    "extra_trees": {"n_estimators": 40},
+    "xgboost": {"n_estimators": 15},
+    "lightgbm": {"n_estimators": 15},
+}
 """Of each output. The default's hundreds more are no other case, and cost minutes."""
 METRIC = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
 

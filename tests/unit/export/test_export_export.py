@@ -188,10 +188,10 @@ def _fitted(
     ("family", "parameters"),
     [
         ("hist_gradient_boosting", {}),
-        ("linear", {}),
-        ("random_forest", {"min_samples_leaf": 5}),
-        ("xgboost", {"n_estimators": 100}),
-        ("lightgbm", {"n_estimators": 100}),
+        pytest.param("linear", {}, marks=pytest.mark.long),
+        pytest.param("random_forest", {"min_samples_leaf": 5}, marks=pytest.mark.long),
+        pytest.param("xgboost", {"n_estimators": 100}, marks=pytest.mark.long),
+        pytest.param("lightgbm", {"n_estimators": 100}, marks=pytest.mark.long),
     ],
 )
 def test_adult_is_exact_on_its_whole_test_file(
@@ -223,16 +223,16 @@ def test_adult_is_exact_on_its_whole_test_file(
 
 
 @pytest.mark.parametrize(
-    ("family", "task"),
+    ("family", "task", "parameters"),
     [
-        ("hist_gradient_boosting", "regression"),
-        ("random_forest", "multiclass"),
-        ("xgboost", "regression"),
-        ("lightgbm", "multiclass"),
+        ("hist_gradient_boosting", "regression", {}),
+        ("random_forest", "multiclass", {}),
+        ("xgboost", "regression", {"n_estimators": 100}),
+        ("lightgbm", "multiclass", {"n_estimators": 40}),
     ],
 )
 def test_wine_is_exact_on_its_whole_holdout(
-    shared_data: Path, tmp_path: Path, family: str, task: Any
+    shared_data: Path, tmp_path: Path, family: str, task: Any, parameters: dict[str, Any]
 ) -> None:
     from penstock.data.ingest import ingest
     from penstock.data.spec import SourceSpec, SplitSpec
@@ -244,7 +244,12 @@ def test_wine_is_exact_on_its_whole_holdout(
     spec = SplitSpec(method="random")
     split(tmp_path / "wine", spec, target="quality", task=task, train=train, holdout=holdout)
     folder = _fitted(
-        tmp_path / "model", train=train, target="quality", task=task, family=family, parameters={}
+        tmp_path / "model",
+        train=train,
+        target="quality",
+        task=task,
+        family=family,
+        parameters=parameters,
     )
     got = export(folder, holdout=holdout, output=folder / "serving")
     assert got.reason == ""

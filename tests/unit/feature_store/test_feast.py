@@ -6,13 +6,21 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from needs import missing
+from running_process import LOOPBACK, RunningProcess, answers, free_port
 
+from penstock.errors import ServiceError
 from penstock.records.dataset import Dataset
+from penstock.records.feature_server import FeatureServerSpec
+from penstock.records.retrieval import FeatureRetrieval
+from penstock.rollout import feature_check
+from penstock.serving.feature_server import FeatureServer
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("feast_repository.py")
@@ -24,22 +32,43 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("feast")
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> dict[str, Any]:
     if not PYTHON.exists():
         missing("Feast has an environment of its own, which is not here.", remedy="make feast")
-    folder = tmp_path_factory.mktemp("feast")
     done = subprocess.run(
         [PYTHON, "-W", "ignore", SCRIPT, "found.json", PAGE[1]],
-        cwd=folder,
+        cwd=home,
         capture_output=True,
         text=True,
         timeout=600,
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    result: dict[str, Any] = json.loads((folder / "found.json").read_text())
-    assert Dataset.of(folder / "joined").content == result["filled"]["record"]["content"]
+    result: dict[str, Any] = json.loads((home / "found.json").read_text())
+    assert Dataset.of(home / "joined").content == result["filled"]["record"]["content"]
     return result
+
+
+@pytest.fixture(scope="module")
+def served(home: Path, found: dict[str, Any]) -> Iterator[FeatureServerSpec]:
+    """Feast's own server, of what is online."""
+    port = free_port()
+    command = [PYTHON.with_name("feast"), "-c", home / "feature_repo", "serve", "-p", str(port)]
+    process = RunningProcess(list(map(str, command)), log=home / "server.log")
+    url = f"http://{LOOPBACK}:{port}"
+    process.wait_until(lambda: answers(f"{url}/health"), seconds=300)
+    yield FeatureServerSpec(url=url, timeout=30)
+    process.stop()
+
+
+def retrieval_in(found: dict[str, Any], **changes: Any) -> FeatureRetrieval:
+    recorded = found["duckdb"]["record"]["origin"]["retrieval"]
+    return FeatureRetrieval.model_validate_json(json.dumps(recorded | changes))
 
 
 def column(joined: dict[str, Any], name: str) -> list[Any]:
@@ -112,3 +141,44 @@ def test_what_cannot_be_asked_is_said(
 ) -> None:
     assert found[kind]["error"] == error
     assert said in found[kind]["refused"]
+
+
+def test_the_feature_server_has_what_the_offline_store_had(
+    found: dict[str, Any], served: FeatureServerSpec
+) -> None:
+    """Of three entities: the fourth has none."""
+    retrieval = retrieval_in(found)
+    assert feature_check.compare(retrieval, retrieval.features, served) == 3 * 4
+
+
+def test_another_value_offline_is_refused_by_name(
+    found: dict[str, Any], served: FeatureServerSpec
+) -> None:
+    sample = json.loads(json.dumps(found["duckdb"]["record"]["origin"]["retrieval"]["sample"]))
+    sample["values"]["spent"] = [None if v is None else v + 0.25 for v in sample["values"]["spent"]]
+    retrieval = retrieval_in(found, sample=sample)
+    with pytest.raises(ServiceError, match="the feature 'spent' of customer_id"):
+        feature_check.compare(retrieval, retrieval.features, served)
+
+
+def test_the_feature_server_says_what_is_missing_and_how_old_it_is(
+    found: dict[str, Any], served: FeatureServerSpec
+) -> None:
+    features = retrieval_in(found).features
+    server = FeatureServer(served.url, service="risk", features=features, timeout=30)
+    online = server.ask({"customer_id": [1, 9]})
+    assert online["orders"].values == [4, None]
+    # Written in 64 bits offline, kept in 32 online.
+    assert online["spent"].values == [12.5, None]
+    assert online["city"].statuses == ["PRESENT", "NOT_FOUND"]
+    age = datetime.now(UTC) - online["city"].times[0]
+    assert timedelta(days=19) < age < timedelta(days=22)
+
+
+def test_another_service_is_none_of_the_server(
+    found: dict[str, Any], served: FeatureServerSpec
+) -> None:
+    features = retrieval_in(found).features
+    server = FeatureServer(served.url, service="rsik", features=features, timeout=30)
+    with pytest.raises(ServiceError, match=r"answered 404.*rsik does not exist"):
+        server.ask({"customer_id": [1]})

@@ -12,13 +12,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from penstock.data.ingest import ingest
 from penstock.data.restore import restore
-from penstock.data.spec import SplitSpec
+from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.data.split import split
+from penstock.data.split.known_rows import KnownRows
 from penstock.data.table import read_table, write_dataset
 from penstock.errors import InputError
 from penstock.feature_store import retrieval
@@ -26,7 +29,10 @@ from penstock.feature_store.repository import Service
 from penstock.feature_store.retrieval import ROW, retrieve
 from penstock.feature_store.spec import RetrievalSpec
 from penstock.records.dataset import Dataset, Reading
+from penstock.records.health import TrainingHealth
 from penstock.records.retrieval import RetrievedFeature
+from penstock.serving.feature_server import retrieval_of
+from penstock.training.lineage import write_lineage
 
 OPTIONS = {"service": "risk", "time": "at", "repository": "repository", "sample": 0}
 ENTITIES = {"customer_id": [2, 1, 2], "at": [datetime(2026, 11, 5, tzinfo=UTC)] * 3}
@@ -129,6 +135,35 @@ def test_parts_of_it_know_the_service_and_are_not_read_again(
     assert part.origin.retrieval == record.origin.retrieval  # type: ignore[union-attr]
     with pytest.raises(InputError, match="a feature store keeps no versions"):
         restore(part, output=tmp_path / "again")
+
+
+def test_it_can_be_the_source_of_a_project(joined: Callable[..., Dataset], tmp_path: Path) -> None:
+    record = joined()
+    read = ingest(SourceSpec(uri=str(tmp_path / "joined")), output=tmp_path / "read")
+    assert read.content == record.content
+    assert read.origin is not None
+    assert read.origin.retrieval == record.origin.retrieval  # type: ignore[union-attr]
+    assert restore(read, output=tmp_path / "again").content == record.content
+
+
+def test_a_model_learns_which_service_it_was_and_no_entity(
+    joined: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    record = joined(sample=2)
+    (tmp_path / "model").mkdir()
+    write_lineage(
+        tmp_path / "model",
+        train=tmp_path / "joined",
+        dataset=record,
+        split=None,
+        health=TrainingHealth(rows=3),
+        target="orders",
+        rows=KnownRows(np.zeros(0, np.uint64), complete=True, known=0, copies=None),
+    )
+    kept, given = retrieval_of(tmp_path / "model"), record.origin and record.origin.retrieval
+    assert given is not None
+    assert given.sample is not None
+    assert kept == given.model_copy(update={"sample": None})
 
 
 def twice(joined: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,7 @@ def _said(first: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_a_divergence_is_the_same_without_either() -> None:
     without, given = _said(""), _said("import scipy.stats, altair")
     assert without[:2] == given[:2]

@@ -192,6 +192,7 @@ assert not heavy, heavy
 """
 
 
+@pytest.mark.long
 def test_a_server_is_asked_without_mlflow(asking: Registry, tmp_path: Path) -> None:
     registration, _ = asking.registered()
     registration.write(tmp_path / "registration.json")

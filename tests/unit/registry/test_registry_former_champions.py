@@ -170,6 +170,7 @@ def test_files_that_are_torn_or_gone_are_a_sentence(
     )
 
 
+@pytest.mark.long
 def test_a_copy_that_is_torn_is_fetched_again(
     registry: Registry, released: Callable[..., None]
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_word_is_for_a_version_that_is_named(
         approvals.give(alias, verdict="approved", by=ANN, reason="Fine.", tracking_uri=asking.uri)
 
 
-@pytest.mark.parametrize("answer", ["1", "yes"])
+@pytest.mark.parametrize("answer", ["1", pytest.param("yes", marks=pytest.mark.long)])
 def test_somebody_at_a_terminal_is_shown_the_version_and_asked(
     asking: Registry, answer: str
 ) -> None:

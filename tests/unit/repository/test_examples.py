@@ -59,6 +59,7 @@ def test_a_public_function_has_an_example(name: str) -> None:
     assert ">>> " in documented or re.search(rf"\b{function}\(", GUIDE)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_guide_leads_a_table_to_a_registered_version(folder: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE)

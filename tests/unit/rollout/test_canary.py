@@ -122,7 +122,7 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     ("fault", "words"),
     [
         pytest.param("crash-at-start", "did not come up", marks=long),
-        ("crash-later", "server died"),
+        pytest.param("crash-later", "server died", marks=long),
         pytest.param("leak", "server died", marks=long),
     ],
 )
@@ -291,6 +291,7 @@ def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -
         control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
+@long
 @pytest.mark.xdist_group("canary-kill")
 def test_another_version_takes_the_place_of_what_was_left_half_way(world: World) -> None:
     before = len(history(world.place()))

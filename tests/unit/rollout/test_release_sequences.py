@@ -210,8 +210,9 @@ def run(machine: type[Releases], *, sequences: int, steps: int, number: int = 0)
     run_state_machine_as_test(numbered, settings=profile)
 
 
-def test_sequences_of_commands() -> None:
-    run(Releases, sequences=40, steps=12)
+@pytest.mark.parametrize("sequences", [12, pytest.param(40, marks=pytest.mark.long)])
+def test_sequences_of_commands(sequences: int) -> None:
+    run(Releases, sequences=sequences, steps=12)
 
 
 def test_sequences_of_commands_over_mlflow() -> None:
@@ -420,13 +421,13 @@ COMMANDS: dict[str, tuple[Callable[[World], int], Callable[[World, int, Fault], 
 
 
 ENDINGS = ["killed before", "killed after", "interrupted", "refused", "unanswered"]
-SOON = {("canary", "killed after"), ("rollback", "killed before")}
+SOON = {("rollback", "killed before"): [], ("canary", "killed after"): [pytest.mark.long]}
 
 
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        pytest.param(command, what, marks=() if (command, what) in SOON else pytest.mark.exhaustive)
+        pytest.param(command, what, marks=SOON.get((command, what), [pytest.mark.exhaustive]))
         for command in COMMANDS
         for what in ENDINGS
     ],

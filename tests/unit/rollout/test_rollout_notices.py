@@ -97,6 +97,7 @@ def test_places_that_are_none_are_refused_before_anything_waits(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_canary_that_holds_is_told_with_its_cause_and_goes_on(
     tmp_path: Path, world: World
 ) -> None:

@@ -54,8 +54,19 @@ def rows_of(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*instances, *odd]
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("onnx", [True, False])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("task", "onnx"),
+    [
+        ("binary", True),
+        ("multiclass", False),
+        *(pytest.param("regression", onnx, marks=LONG) for onnx in (True, False)),
+        pytest.param("binary", False, marks=LONG),
+        pytest.param("multiclass", True, marks=LONG),
+    ],
+)
 def test_the_answers_are_the_servers_to_the_bit(
     task: str,
     onnx: bool,

@@ -167,6 +167,7 @@ def test_labels_that_are_wrong_are_not_written(
     assert "paid" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_labels_that_were_cut_short_are_written_once(
     registered: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

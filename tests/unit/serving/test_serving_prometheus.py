@@ -328,6 +328,7 @@ def ask(stable: Server, faulty: Server, proxy: int, over: threading.Event) -> No
             stable.client.post("/v1/models/adult:feedback", json={"labels": [label]})
 
 
+@pytest.mark.long
 def test_what_is_wrong_is_reported_and_nothing_else(read: Prometheus) -> None:
     assert read.alerts() == FIRING
     for group in read.get("rules")["groups"]:

@@ -59,6 +59,7 @@ def bucket() -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.long
 def test_an_object_store_holds_what_a_server_answered(
     bucket: str, models: Callable[..., Path], start: Start, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def found(folder: Path, each: Each, families: tuple[str, ...]) -> list[Any]:
     return [tried, best.attempt.number, best.rows.tobytes(), best.predictions.tobytes()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("families", "large"),
     [(FEW, False), pytest.param(FAMILIES, True, marks=pytest.mark.long)],

@@ -138,6 +138,26 @@ def test_a_class_that_a_fold_cannot_learn_is_refused(bench: Any, make_table: Tab
         make_folds(problem(bench, kind="group", column="customer"), folds=2, seed=1)
 
 
+def test_rows_of_one_time_share_a_block_and_one_time_alone_is_refused(
+    bench: Any, make_table: Tables
+) -> None:
+    days = np.random.default_rng(6).permutation(np.arange(240) // 80)
+    table = make_table() | {"at": days.tolist(), "same": [7] * 240, "customer": ["c"] * 240}
+    bench.prepare(table, columns=UNUSED | {"same": "drop"})
+    folds, _ = make_folds(problem(bench, kind="time", column="at", number=2), folds=2, seed=1)
+    found = [(set(days[fold.rows]), set(days[fold.rows_out])) for fold in folds]
+    assert found == [({0}, {1}), ({0, 1}, {2})]
+    with pytest.raises(InputError, match=r"10 folds by kind time .* the times allow only 2 folds"):
+        make_folds(problem(bench, kind="time", column="at"), folds=10, seed=1)
+    # Where the split is by that column the folds follow it, with as few as there can be.
+    for given in (problem(bench, kind="time", column="same"),
+                  problem(bench, split_by(bench, "time", "same"))):  # fmt: skip
+        with pytest.raises(InputError, match=r"column 'same': its 1 time\(s\) cannot be cut"):
+            make_folds(given, folds=3, seed=1)
+    with pytest.raises(InputError, match=r"1 group\(s\) cannot be cut into two folds"):
+        make_folds(problem(bench, kind="group", column="customer"), folds=3, seed=1)
+
+
 def test_report_and_record_say_how_settings_were_compared(made: Any) -> None:
     folds = {"number": 3, "kind": "time", "column": "at", "gap": 7}
     made.train(folds=folds, trials=2, candidates=("xgboost",))

@@ -378,6 +378,7 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
     assert environment.commit(code) == f"{head}-dirty"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_adult_is_learned_well_by_the_default_settings(bench: Any, shared_data: Path) -> None:
     from penstock.data.ingest import ingest

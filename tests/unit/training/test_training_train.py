@@ -111,6 +111,7 @@ def test_the_saved_model_is_one_that_mlflow_loads(binary: tuple[Any, Model]) -> 
     assert "scikit-learn==" in (bench.folder / "model" / "requirements.txt").read_text()
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_model_on_any_number_of_threads(
     bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:

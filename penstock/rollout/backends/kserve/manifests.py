@@ -11,6 +11,7 @@ from penstock.rollout.backends.kserve.owner import MANAGED
 from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
+from penstock.serving import feature_options
 
 STATE = "penstock/state"
 """Annotation that holds a `ClusterState`."""
@@ -198,6 +199,10 @@ def _predictor(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, 
             *arguments,
             *shipping.arguments(spec.captures),
             *trusting.arguments(spec.trusted_keys),
+            *(
+                f"{name}={value}"
+                for name, value in feature_options.arguments(spec.features).items()
+            ),
         ],
         **_joined(
             shipping.container(spec.captures), volumeMounts=trusting.mounts(spec.trusted_keys)

@@ -16,6 +16,7 @@ from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceEr
 from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.records.rollout import Pairs
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.local import servers, strays
@@ -309,6 +310,7 @@ def local_service(
     lease: float = SECONDS,
     ready_timeout: float = 120.0,
     captures: CapturesSpec | None = None,
+    features: FeatureServerSpec | None = None,
     trusted_keys: Path | None = None,
 ) -> Service[ServerArm, LocalState]:
     """Return a service of this machine.
@@ -322,6 +324,7 @@ def local_service(
         lease: Seconds after which a controller that fell silent may be taken over from.
         ready_timeout: Seconds that a server which is started again may take to become ready.
         captures: What its servers keep of the rows that they answer; None: what the defaults say.
+        features: Where they ask for features; None: nowhere.
         trusted_keys: Folder of the keys by which a model must be signed; None: it need not be.
 
     Raises:
@@ -332,7 +335,9 @@ def local_service(
             f"{service!r} cannot be the name of a service",
             remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
         )
-    folder = ServiceFolder(home, service, captures=captures, trusted_keys=trusted_keys)
+    folder = ServiceFolder(
+        home, service, captures=captures, features=features, trusted_keys=trusted_keys
+    )
     held = FileLease(folder.path, service=service, seconds=lease)
     store = FileStore(folder, lease=held, port=port)
     backend = LocalBackend(

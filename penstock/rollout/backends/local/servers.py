@@ -15,6 +15,7 @@ from penstock.processes.loopback import LOOPBACK
 from penstock.processes.supervisor import ProcessRef, hold_port
 from penstock.rollout.backends.local.state import ServerArm, ServiceFolder
 from penstock.rollout.router import Health
+from penstock.serving import feature_options
 from penstock.serving.request_headers import digest_of
 
 _PROBE_TIMEOUT = 3.0
@@ -105,6 +106,7 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
         "--port": str(port),
         "--capture": str(folder.captures(arm.version)),
         **_capture_options(folder.capture_settings),
+        **feature_options.arguments(folder.features),
         "--own-traffic": digest_of(folder.key()),
         "--log": str(log_of(folder, arm.version)),
     }

@@ -20,6 +20,7 @@ from penstock.errors import PenstockError, ServiceError
 from penstock.processes.identity import ProcessRef, is_alive
 from penstock.processes.loopback import LOOPBACK
 from penstock.records.base import Value, renamed
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.rollout.backends.local import strays
 from penstock.rollout.backends.local.lease import FileLease
 from penstock.rollout.router import Release
@@ -146,10 +147,12 @@ class ServiceFolder:
         service: str,
         *,
         captures: CapturesSpec | None = None,
+        features: FeatureServerSpec | None = None,
         trusted_keys: Path | None = None,
     ) -> None:
         self.service = service
         self.capture_settings = captures or CapturesSpec()
+        self.features = features or FeatureServerSpec()
         self.trusted_keys = trusted_keys
         self.path = home.resolve() / "serving" / service
         self.models = self.path / "models"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.captures.spec import CapturesSpec
+from penstock.records.feature_server import FeatureServerSpec
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import running_controller, status
 from penstock.rollout.backends.local.state import ROLLOUTS, ServiceFolder
@@ -27,6 +28,7 @@ class LocalTarget:
         keep_port: Take whatever port it has, and `port` only where it has none.
         ready_timeout: Seconds that a server which is started again may take to become ready.
         captures: What its servers keep of the rows that they answer; None: what the defaults say.
+        features: Where they ask for features; None: nowhere.
         trusted_keys: Folder of the keys by which a model must be signed; None: it need not be.
 
     Raises:
@@ -42,6 +44,7 @@ class LocalTarget:
         keep_port: bool = False,
         ready_timeout: float = 120.0,
         captures: CapturesSpec | None = None,
+        features: FeatureServerSpec | None = None,
         trusted_keys: Path | None = None,
     ) -> None:
         self._home, self._service = home, service
@@ -52,6 +55,7 @@ class LocalTarget:
             keep_port=keep_port,
             ready_timeout=ready_timeout,
             captures=captures,
+            features=features,
             trusted_keys=trusted_keys,
         )
         self._folder = ServiceFolder(home, service)

@@ -137,6 +137,7 @@ def upload(folder: Path, address: str) -> None:
         system.pipe_file(f"{address}/{path.name}", path.read_bytes())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_pods_read_the_dataset_where_it_lies_and_change_no_byte(
     store: str, cluster: Cluster, operate: Operate, tmp_path: Path, monkeypatch
@@ -287,6 +288,7 @@ with opened(EngineSpec(name="dask", on="kubernetes", memory="1Gi", starts_within
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_step_that_is_killed_leaves_nothing(
     cluster: Cluster, operate: Operate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from penstock.data.hashing import rows as row_hashing
 from penstock.data.spec import SplitSpec
-from penstock.data.split import known_rows, split, table_hashes
+from penstock.data.split import known_rows, spilled, split, table_hashes
 from penstock.data.split.known_rows import KnownRows, read_known_rows
 from penstock.data.table import read_dataset, write_dataset
 from penstock.errors import IntegrityError
@@ -114,6 +115,26 @@ def test_training_is_told_what_it_would_find_by_hashing(
         assert told.copies is not None
         assert np.array_equal(told.copies.further, by_hashing.copies.further)
         assert (told.copies.copies > 100) == (table is copied)
+
+
+def test_rows_that_are_hashed_anew_go_through_files_that_are_removed(
+    made: Callable[[pa.Table], Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, record = made(copied())
+    whole = known(train, None)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    for module in (spilled, known_rows):
+        monkeypatch.setattr(module, "SLICE", 128)
+    assert spilled.parts_for(read_dataset(train).rows) > 5
+    in_parts = hashed(train, record)
+    assert not any((tmp_path / "scratch").iterdir())
+    assert np.array_equal(in_parts.hashes, whole.hashes)
+    assert in_parts.known == whole.known
+    assert in_parts.copies is not None
+    assert whole.copies is not None
+    assert np.array_equal(in_parts.copies.units, whole.copies.units)
+    assert np.array_equal(in_parts.copies.further, whole.copies.further)
 
 
 def test_more_hashes_than_travel_are_cut_and_that_is_said(

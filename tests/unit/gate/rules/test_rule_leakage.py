@@ -74,16 +74,26 @@ def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
     assert "The model takes spend" in rule.sentence
 
 
+LEAKS = {
+    "copy": lambda f, left: 0 * f["age"] + left * 2.0 + 1,
+    "not monotone": lambda f, left: (
+        (left * 7 + 3) % 5 * 1.0 + np.where(f.index % 2, 100.0, 0.0) * left
+    ),
+}
+MORE_LEAKS = {
+    "falling": lambda f, left: -(left * 10 + f["age"] / 1000),
+    # Known only once the outcome is.
+    "by missing": lambda f, left: f["age"].where(left == 1),
+    "text": lambda f, left: pd.Series(np.where(left == 1, "closed", "open"), f.index),
+}
+
+
 @pytest.mark.parametrize(
     "leak",
     [
-        lambda f, left: 0 * f["age"] + left * 2.0 + 1,  # a number that is the target
-        lambda f, left: -(left * 10 + f["age"] / 1000),  # the other way round
-        lambda f, left: f["age"].where(left == 1),  # known only once the outcome is
-        lambda f, left: (left * 7 + 3) % 5 * 1.0 + np.where(f.index % 2, 100.0, 0.0) * left,
-        lambda f, left: pd.Series(np.where(left == 1, "closed", "open"), f.index),
+        *(pytest.param(leak, id=name) for name, leak in LEAKS.items()),
+        *(pytest.param(leak, id=name, marks=pytest.mark.long) for name, leak in MORE_LEAKS.items()),
     ],
-    ids=["copy", "falling", "by missing", "not monotone", "text"],
 )
 def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:
     frame = customers(600)

@@ -18,6 +18,7 @@ from penstock.gate.policy import Policy
 from penstock.records.health import TrainingHealth
 from penstock.records.model import Model
 
+LONG = pytest.mark.long
 BLOCK = {"training_data": {"severity": "block"}}
 
 
@@ -71,11 +72,18 @@ def test_the_share_of_wrong_labels_rises_with_the_noise(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "named"),
     [
-        (lambda f: f["region"] == "north", "region = north"),
-        (lambda f: f["when"] < "2026-01-15", "when below 2026-01"),
-        (lambda f: (f["region"] == "west") & (np.arange(len(f)) % 5 < 2), "region = west"),
+        pytest.param(
+            lambda f: f["region"] == "north", "region = north", id="all of a level", marks=LONG
+        ),
+        pytest.param(
+            lambda f: f["when"] < "2026-01-15", "when below 2026-01", id="a time", marks=LONG
+        ),
+        pytest.param(
+            lambda f: (f["region"] == "west") & (np.arange(len(f)) % 5 < 2),
+            "region = west",
+            id="two fifths of a level",
+        ),
     ],
-    ids=["all of a level", "a time", "two fifths of a level"],
 )
 def test_a_part_whose_labels_were_flipped_is_named_and_blocks(
     tmp_path: Path, where, named: str

@@ -149,6 +149,7 @@ def test_a_champion_whose_pods_fail_requests_is_returned_once(watch: Watch) -> N
     watch.site.assert_legal(champion=1)
 
 
+@pytest.mark.long
 def test_slow_answers_are_measured_in_the_server(watch: Watch) -> None:
     watch.serve()
     said = next(filter(None, (watch.serve(seconds=0.5) for _ in range(15))))
@@ -156,6 +157,7 @@ def test_slow_answers_are_measured_in_the_server(watch: Watch) -> None:
     watch.site.assert_legal(champion=1)
 
 
+@pytest.mark.long
 def test_killed_at_a_return_the_next_one_ends_it_and_it_is_done_once(watch: Watch) -> None:
     watch.serve()
     for _ in range(15):
@@ -192,6 +194,7 @@ def test_where_nothing_is_known_of_a_pod_it_is_said_and_nothing_is_done(watch: W
     watch.site.assert_legal(champion=2)
 
 
+@pytest.mark.long
 def test_one_that_was_taken_over_from_writes_nothing(watch: Watch) -> None:
     monitor = watch.watcher.guardian()
     before = watch.state
@@ -201,6 +204,7 @@ def test_one_that_was_taken_over_from_writes_nothing(watch: Watch) -> None:
             monitor.folder.write(before)
 
 
+@pytest.mark.long
 def test_a_second_one_is_told_who_guards(watch: Watch) -> None:
     second = watch.watcher.guardian()
     with watch.watcher.guardian().held(), pytest.raises(ServiceError, match="is guarding it"):

@@ -21,7 +21,7 @@ from penstock.monitoring.store.state import MonitorFolder
 from penstock.registry import audit
 from penstock.rollout.target import newest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture

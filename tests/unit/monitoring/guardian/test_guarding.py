@@ -237,6 +237,7 @@ def _gone(*_: object, **__: object) -> None:
     raise ServiceError("the artifact store does not hold its files", where="adult")
 
 
+@pytest.mark.long
 def test_a_rollout_that_has_not_ended_is_left_alone(trials: Callable[[str], Trial]) -> None:
     watch = Watch(site := trials("one champion"))
     left_in_a_step(site)
@@ -246,6 +247,7 @@ def test_a_rollout_that_has_not_ended_is_left_alone(trials: Callable[[str], Tria
     assert site.place().status()[0].weights == {1: 50, 2: 50}
 
 
+@pytest.mark.long
 def test_a_champion_that_is_none_any_more_is_not_returned(trials: Callable[[str], Trial]) -> None:
     watch = Watch(site := trials("one champion"))
     serving_two(site)
@@ -280,6 +282,7 @@ def test_killed_anywhere_the_next_reading_goes_on_and_it_returns_once(
         site.roll_back(to=2)
 
 
+@pytest.mark.long
 def test_a_return_whose_state_was_lost_is_ended(trials: Callable[[str], Trial]) -> None:
     watch = Watch(site := trials("one champion"))
     serving_two(site)
@@ -300,6 +303,7 @@ def test_a_return_whose_state_was_lost_is_ended(trials: Callable[[str], Trial]) 
     assert len(watch.returns) == 1
 
 
+@pytest.mark.long
 def test_the_same_on_a_cluster(cluster_trials: Callable[[str], Trial]) -> None:
     site = cluster_trials("one champion")
     serving_two(site)

@@ -53,6 +53,7 @@ def go_on(found: Located, folder: Path) -> RunStatus:
     return intervention_process.run(found, RETRAIN, Stage(folder / "stages", RETRAIN.run))
 
 
+@pytest.mark.long
 def test_killed_in_its_canary_it_is_driven_on_and_its_end_is_found_again(
     trials: Callable[[str], Trial], tmp_path: Path
 ) -> None:

@@ -70,8 +70,18 @@ def stormy(rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.random(40) < 0.1, rng.uniform(0, 0.7, 40), tide)
 
 
-@pytest.mark.parametrize("rates", [steady, spotless, stormy])
-@pytest.mark.parametrize("share", [0.1, 0.5])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("rates", "share"),
+    [
+        (steady, 0.1),
+        (stormy, 0.5),
+        *(pytest.param(rates, 0.1, marks=LONG) for rates in (spotless, stormy)),
+        *(pytest.param(rates, 0.5, marks=LONG) for rates in (steady, spotless)),
+    ],
+)
 def test_looking_each_second_keeps_the_level_of_a_pass(
     rates: Callable[[np.random.Generator], np.ndarray], share: float
 ) -> None:
@@ -82,7 +92,9 @@ def test_looking_each_second_keeps_the_level_of_a_pass(
     assert ever(wealth, share=share, gap=0.02, rates=rates) <= LEVEL + 0.038
 
 
-@pytest.mark.parametrize("rates", [steady, spotless, stormy])
+@pytest.mark.parametrize(
+    "rates", [stormy, *(pytest.param(r, marks=LONG) for r in (steady, spotless))]
+)
 def test_looking_each_second_keeps_the_level_of_a_failure(
     rates: Callable[[np.random.Generator], np.ndarray],
 ) -> None:

@@ -167,8 +167,15 @@ ENDS: dict[str, list[Action]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["before", "after", "refused"])
-@pytest.mark.parametrize("end", sorted(ENDS))
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("promoted", "before"),
+        ("kept", "refused"),
+        *(pytest.param("promoted", how, marks=pytest.mark.long) for how in ("after", "refused")),
+        *(pytest.param("kept", how, marks=pytest.mark.long) for how in ("before", "after")),
+    ],
+)
 def test_a_controller_that_dies_at_any_write_is_gone_on_from(
     driver: Driver, end: str, how: str
 ) -> None:

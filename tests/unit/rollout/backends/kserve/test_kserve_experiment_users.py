@@ -117,6 +117,7 @@ def trial(site: Site) -> Trial:
     return Trial(site)
 
 
+@pytest.mark.long
 def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_away(
     trial: Trial,
 ) -> None:
@@ -194,6 +195,7 @@ def both(trial: Trial) -> tuple[Any, Any]:
     return reading.champion, reading.challenger
 
 
+@pytest.mark.long
 def test_a_winner_is_promoted_by_the_same_engine(trial: Trial) -> None:
     champion = trial.world.champion()
     assert champion is not None

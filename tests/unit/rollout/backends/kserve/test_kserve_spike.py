@@ -180,6 +180,7 @@ def test_no_request_is_more_than_the_servers_carry_while_weights_move(shop: Shop
     assert shop.floor(2) == 1
 
 
+@pytest.mark.long
 def test_without_floors_the_same_rollout_fails_users(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -520,7 +520,18 @@ def test_a_controller_may_be_killed_at_any_effect(
 @pytest.mark.parametrize(
     ("ending", "steps"), [("promoted and back", 31), *(_whole(ending) for ending in _ENDINGS)]
 )
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.KILL])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        # A file and a call; of each there are others.
+        *(Fault.FULL, Fault.DOWN),
+        *(
+            pytest.param(fault, marks=pytest.mark.long)
+            for fault in Fault
+            if fault not in (Fault.KILL, Fault.FULL, Fault.DOWN)
+        ),
+    ],
+)
 def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
     service: StubbedService, ending: str, fault: Fault, steps: int
 ) -> None:
