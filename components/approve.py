@@ -31,7 +31,8 @@ def approve(
         outcome: Approval outcome record (JSON): whether, why, and every approval and rejection.
 
     Fails when:
-        The registry does not answer at the start, or its version is not the registered one.
+        The registry does not answer at the start, or its version is not the registered one; or the
+        key that PENSTOCK_SIGNING_KEY names, by which the approvals are signed, cannot be used.
     """
     from pathlib import Path
 

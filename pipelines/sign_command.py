@@ -7,7 +7,8 @@ from pathlib import Path
 
 from penstock.pipelines.located import FILE, locate
 from penstock.pipelines.registry_commands import add_version_target, version_of
-from penstock.registry import signing, versions
+from penstock.registry import versions
+from penstock.registry.signing_key import SIGNING_KEY
 from penstock.signatures.keys import short
 
 
@@ -36,7 +37,7 @@ def _sign(options: argparse.Namespace) -> int:
 
     uri, tracking_uri = version_of(options)
     by = whoami(options.stated)
-    reason = options.reason.strip() or f"Signed by the holder of {signing.SIGNING_KEY}."
+    reason = options.reason.strip() or f"Signed by the holder of {SIGNING_KEY}."
     actor = Actor(name=by.name, means=by.means, reason=reason)
     version, key = sign_again(uri, actor=actor, tracking_uri=tracking_uri)
     print(f"{version.uri} is signed by key {short(key)}.")

@@ -97,15 +97,18 @@ def label_of(source: str | Path, text: str) -> Label:
     """Return the class that a text names, in the type of the models that answered there.
 
     Raises:
-        InputError: If it is none of their classes.
+        InputError: If it is none of their classes, or could be two of them.
     """
     found = writers(place_at(source), kinds=["predictions"])
     classes = {label for each in found if each.model for label in each.model.classes}
-    for label in classes:
-        if text in (str(label), str(label).lower()):
-            return label
+    meant = [label for label in classes if str(label) == text] or [
+        label for label in classes if str(label).lower() == text
+    ]
+    if len(meant) == 1:
+        return meant[0]
+    which = "more than one" if meant else "none"
     raise InputError(
-        f"{text!r} is none of the classes of the models that answered there: "
+        f"{text!r} is {which} of the classes of the models that answered there: "
         f"{', '.join(sorted(map(repr, classes))) or 'none is known'}",
         where=str(source),
     )

@@ -11,5 +11,8 @@ MODEL = f"{FOLDER}/model.sig"
 DECISION = f"{FOLDER}/decision.sig"
 """The decision about these files: a signed in-toto statement."""
 
-FILES = frozenset({MODEL, DECISION})
-"""What no digest of the model covers, these two files and no other: they are about the digests."""
+APPROVALS = f"{FOLDER}/approvals.sig"
+"""The approvals that people gave to these files, where the policy asks for any: another one."""
+
+FILES = frozenset({MODEL, DECISION, APPROVALS})
+"""What no digest of the model covers, these files and no other: they are about the digests."""

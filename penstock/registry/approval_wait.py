@@ -15,6 +15,7 @@ from penstock.gate.approval import ApprovalSpec, Judgement
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.release import Registration
 from penstock.registry import approvals, audit, versions
+from penstock.registry.signing_people import sign_people
 
 REQUESTED = "penstock.approval_asked."
 """Prefix of the tag that holds when a run first requested approval: its deadline starts there."""
@@ -62,8 +63,9 @@ def wait(
             exception.
 
     Raises:
+        InputError: If a key to sign the approvals with is configured and cannot be used.
         IntegrityError: If the registry's version is not the registered one.
-        ServiceError: If the registry does not response at the start.
+        ServiceError: If the registry does not respond at the start, or takes no signed approvals.
     """
     if spec.people == 0:
         return _outcome(registration, approved=True, sentence="The policy requires no approval.")
@@ -94,6 +96,9 @@ def wait(
         time.sleep(max(0.0, min(pause, left)))
         pause = min(pause * 1.5, max(pause, _LONGEST))
     progress.say(sentence)
+    if judged is not None and judged.approved:
+        # Where keys are trusted, a server asks for it as it starts: before the release goes on.
+        sign_people(registration.uri, spec=spec, tracking_uri=tracking_uri)
     return ApprovalOutcome(
         uri=registration.uri,
         model=registration.model,

@@ -217,15 +217,21 @@ def _in_order(
 
 
 def judge_tags(
-    uri: str, *, tags: Mapping[str, str], model_tags: Mapping[str, str], spec: ApprovalSpec
+    uri: str,
+    *,
+    tags: Mapping[str, str],
+    model_tags: Mapping[str, str],
+    spec: ApprovalSpec,
+    now: datetime | None = None,
 ) -> Judgement:
-    """Say whether people have approved a version, now.
+    """Say whether people have approved a version.
 
     Args:
         uri: The version, `models:/name/3`.
         tags: Its tags.
         model_tags: Those of its registered model, which hold the log.
         spec: What the policy requires.
+        now: The moment to judge at; None: now.
 
     Raises:
         NotApprovedError: If an approval was tampered with.
@@ -241,7 +247,7 @@ def judge_tags(
         model=tags.get(versions.MODEL_DIGEST, ""),
         decision=tags.get(versions.DECISION_DIGEST, ""),
         trained_by=tags.get(versions.TRAINED_BY, ""),
-        now=datetime.now(UTC),
+        now=now or datetime.now(UTC),
         platform=on_platform(),
     )
 

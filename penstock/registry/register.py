@@ -165,7 +165,9 @@ def _new_version(
     grounds = _with_carried(model, grounds)
     with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
         tags = tags | _export_tags(folder, exported) | _reference_tag(grounds.train)
-        tags |= _signature_tags(signing.sign_model(folder, decision=decision, name=name))
+        policy = grounds.policy.recorded() if grounds.policy else None
+        key = signing.sign_model(folder, decision=decision, policy=policy, name=name)
+        tags |= {versions.SIGNED_BY: key} if key else {}
         run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
         with TemporaryDirectory() as place:
             pack = Path(place) / "pack"
@@ -242,10 +244,6 @@ def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
         versions.EXPORT_DIGEST: export_digest_of(folder),
         versions.EXPORT_MAX_DIFFERENCE: f"{exported.max_difference:.3g}",
     }
-
-
-def _signature_tags(key: str) -> dict[str, str]:
-    return {versions.SIGNED_BY: key} if key else {}
 
 
 def _reference_tag(training: Dataset | None) -> dict[str, str]:

@@ -6,20 +6,18 @@ Folders are signed by OpenSSF model-signing. What serves a model checks it witho
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records import signatures
 from penstock.records.decision import Decision
-from penstock.signatures.bundle import Statement
+from penstock.registry.signing_key import SIGNING_KEY, path_of_key, private_key
+from penstock.signatures.bundle import subject_of
 from penstock.signatures.decision import sign_decision
-from penstock.signatures.keys import identity_of, read_private_key
-
-SIGNING_KEY = "PENSTOCK_SIGNING_KEY"
-"""Environment variable: path of the private key, PEM. Where it is not set nothing is signed."""
+from penstock.signatures.keys import identity_of
 
 VERIFY_KEY = "PENSTOCK_VERIFY_KEY"
 """Environment variable: path of the public key, PEM."""
@@ -35,13 +33,15 @@ def sign(folder: Path, *, output: Path) -> bool:
     Raises:
         InputError: If a key is configured and cannot be used.
     """
-    key = os.environ.get(SIGNING_KEY, "")
+    key = path_of_key()
     if key:
         _sign(folder, output=output, key=key)
     return bool(key)
 
 
-def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
+def sign_model(
+    folder: Path, *, decision: Decision, policy: Mapping[str, Any] | None, name: str
+) -> str:
     """Sign a model's files and the decision about them with the configured key.
 
     Both signatures are written into the folder, over any that were there.
@@ -49,33 +49,27 @@ def sign_model(folder: Path, *, decision: Decision, name: str) -> str:
     Args:
         folder: The model's folder, as it is to be served.
         decision: What approves it.
+        policy: What the decision was made on, as it is recorded; None: it names none.
         name: The registered model.
 
     Returns:
         The id of the key; empty: none is configured, and nothing was written.
 
     Raises:
-        InputError: If a key is configured and cannot be used.
+        InputError: If a key is configured and cannot be used, or the policy is another one.
     """
-    key = os.environ.get(SIGNING_KEY, "")
+    key = path_of_key()
     if not key:
         return ""
-    private = read_private_key(Path(key), named_by=SIGNING_KEY)
+    private = private_key()
     place = folder / signatures.MODEL
     place.parent.mkdir(exist_ok=True)
     _sign(folder, output=place, key=key, without=signatures.FILES)
-    stated = sign_decision(decision, key=private, name=name, sha256=_subject(place))
+    stated = sign_decision(
+        decision, policy=policy, key=private, name=name, sha256=subject_of(place)
+    )
     files.write_text(folder / signatures.DECISION, stated)
     return identity_of(private.public_key())
-
-
-def _subject(signature: Path) -> str:
-    """Return the digest that model-signing has just given the files."""
-    import base64
-    import json
-
-    envelope = json.loads(signature.read_text(encoding="utf-8"))["dsseEnvelope"]
-    return Statement.model_validate_json(base64.b64decode(envelope["payload"])).sha256
 
 
 def _sign(folder: Path, *, output: Path, key: str, without: Collection[str] = ()) -> None:

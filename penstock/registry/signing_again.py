@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from penstock import tracking
 from penstock.errors import InputError, IntegrityError
+from penstock.gate.approval import ApprovalSpec
 from penstock.records import signatures
 from penstock.records.decision import Decision
 from penstock.records.evidence import FOLDER, folder_of
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Actor
 from penstock.registry.evidence import fetch_pack
+from penstock.registry.signing_key import SIGNING_KEY
+from penstock.registry.signing_people import approvals_that_count, sign_given
 from penstock.registry.verify import verify
 from penstock.registry.versions import Version, answers
 
@@ -21,7 +26,7 @@ SIGNED = "signed"
 
 
 def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, str]:
-    """Sign a version's files, its decision and its evidence with the configured key.
+    """Sign a version's files, its decision, its evidence and its approvals with the configured key.
 
     Everything that is known of the version is checked first, as by `penstock verify`; only older
     signatures, which are replaced, are not.
@@ -57,11 +62,12 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
         # It was fetched once more since it was checked.
         if decision.digest() != version.tags.get(versions.DECISION_DIGEST, ""):
             raise IntegrityError("the decision was altered while it was signed", where=version.uri)
-        key = signing.sign_model(folder, decision=decision, name=version.name)
+        policy = _policy(pack)
+        key = signing.sign_model(folder, decision=decision, policy=policy, name=version.name)
         if not key:
             raise InputError(
                 "no key to sign with is named",
-                where=signing.SIGNING_KEY,
+                where=SIGNING_KEY,
                 remedy="Set it to the path of a private key in PEM.",
             )
         evidence = Path(place) / f"{Path(folder_of(decision.digest())).name}.sig"
@@ -82,4 +88,18 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
                 actor=actor,
                 facts={"key": key},
             )
+        # Only this section: the rules have been judged.
+        spec = ApprovalSpec.parse((policy or {}).get("approval", {}), where="policy.json: approval")
+        given = approvals_that_count(version, spec=spec, tracking_uri=tracking_uri)
+        if spec.people and given:
+            sign_given(version, folder, given=given, tracking_uri=tracking_uri)
     return version, key
+
+
+def _policy(pack: Path) -> dict[str, Any] | None:
+    """Return the policy that was kept; that it is the decision's is asked where it is signed."""
+    path = pack / "policy.json"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -48,6 +48,9 @@ TRAINED_BY = "penstock.trained_by"
 SIGNED_BY = "penstock.signed_by"
 """Tag of the id of the key that signed the version's files last. Nothing is decided by it."""
 
+APPROVALS_SIGNED_BY = "penstock.approvals_signed_by"
+"""Tag of the id of the key that signed people's approvals last. Nothing is decided by it."""
+
 APPROVAL = "penstock.approval."
 """Prefix of the tags that hold approvals and rejections of a version."""
 

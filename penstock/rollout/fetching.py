@@ -66,7 +66,9 @@ def _folder(version: Version, *, into: Path) -> Path:
 def _renew_signatures(folder: Path, version: Version, *, tracking_uri: str) -> None:
     """Take the signatures that the registry has now, where the version was signed since."""
     by = version.tags.get(versions.SIGNED_BY, "")
-    if not by or {by} == {key_of(folder / name) for name in signatures.FILES}:
+    approved = version.tags.get(versions.APPROVALS_SIGNED_BY, "")
+    now = {signatures.MODEL: by, signatures.DECISION: by, signatures.APPROVALS: approved}
+    if not by or now == {name: key_of(folder / name) for name in signatures.FILES}:
         return
     with TemporaryDirectory() as place, writing(folder):
         fresh = Path(place) / "model"

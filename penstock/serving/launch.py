@@ -236,7 +236,9 @@ def _require_vouched(source: _Source, *, trusted: Path | None) -> None:
     what = f"version {source.version} of {source.name}"
     keys = read_keys(trusted)
     by = require_vouched(source.folder, keys=keys, model=source.digest, what=what)
-    sys.stderr.write(f"{what} is signed by key {by.files}, its decision by key {by.decision}\n")
+    approved = f", approved by {', '.join(by.people)}" if by.people else ""
+    said = f"{what} is signed by key {by.files}, its decision by key {by.decision}{approved}"
+    sys.stderr.write(f"{said}\n")
 
 
 def _registered(options: argparse.Namespace, folder: Path) -> _Source:

@@ -135,6 +135,22 @@ def key_of(path: Path) -> str:
         return ""
 
 
+def subject_of(path: Path) -> str:
+    """Return the digest that a bundle's statement is about, unchecked: whose key it is may differ.
+
+    Args:
+        path: The bundle.
+
+    Raises:
+        UntrustedError: If it cannot be read, or holds no statement.
+    """
+    payload = _decoded(_read(path, signed="it").envelope.payload, path=path, signed="it")
+    try:
+        return Statement.model_validate_json(payload).sha256
+    except ValidationError as error:
+        raise _bad(path, f"what was signed is no in-toto statement: {_first(error)}") from error
+
+
 def sign_statement(
     key: ec.EllipticCurvePrivateKey,
     *,

@@ -1,4 +1,4 @@
-"""The check before a model is loaded: signed by a trusted key, unaltered, and approved."""
+"""The check before a model is loaded: signed by a trusted key, unaltered, decided, approved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from penstock.errors import UntrustedError
 from penstock.records import signatures
+from penstock.signatures.approvals import asked_of, require_people
 from penstock.signatures.bundle import Signed, read_signed
 from penstock.signatures.decision import require_approval
 from penstock.signatures.keys import KeyRing
@@ -20,10 +21,12 @@ class Vouched:
     Attributes:
         files: The key that signed its files.
         decision: The key that signed the decision.
+        people: Who approved, where the policy asks for people.
     """
 
     files: str
     decision: str
+    people: tuple[str, ...] = ()
 
 
 def require_vouched(folder: Path, *, keys: KeyRing, model: str, what: str) -> Vouched:
@@ -37,7 +40,8 @@ def require_vouched(folder: Path, *, keys: KeyRing, model: str, what: str) -> Vo
 
     Raises:
         UntrustedError: If the model is not signed, altered, or signed by another key; or no signed
-            decision approves these very files.
+            decision approves these very files; or its policy asks for people's approvals, and those
+            are not signed.
 
     Example:
         >>> keys = KeyRing(where=Path("keys"), trusted={}, withdrawn={})
@@ -50,8 +54,13 @@ def require_vouched(folder: Path, *, keys: KeyRing, model: str, what: str) -> Vo
     decided = _signed(
         folder, signatures.DECISION, keys=keys, what=what, lacks="has no signed decision"
     )
-    require_approval(decided, sha256=sha256, model=model, what=what)
-    return Vouched(files=str(signed.by), decision=str(decided.by))
+    decision, policy = require_approval(decided, sha256=sha256, model=model, what=what)
+    by: tuple[str, ...] = ()
+    if people := asked_of(policy, signed=decided, what=what):
+        lacks = f"needs the approval of {people} by its policy, and has no signed approvals"
+        approved = _signed(folder, signatures.APPROVALS, keys=keys, what=what, lacks=lacks)
+        by = require_people(approved, sha256=sha256, decision=decision, policy=policy, what=what)
+    return Vouched(files=str(signed.by), decision=str(decided.by), people=by)
 
 
 def _signed(folder: Path, name: str, *, keys: KeyRing, what: str, lacks: str) -> Signed:

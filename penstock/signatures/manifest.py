@@ -40,7 +40,7 @@ def require_files(folder: Path, *, signed: Signed, what: str) -> str:
     """Return the digest that a signature gives a folder, if its files are those that were signed.
 
     Args:
-        folder: The model's folder. Every file in it counts but the two signatures themselves.
+        folder: The model's folder. Every file in it counts but the signatures themselves.
         signed: The statement, of which the signature holds.
         what: What the folder is, for errors: `version 3`.
 

@@ -27,7 +27,7 @@ ABSENT = {
     "train": {"great-expectations", "duckdb", "kserve", "mlflow", "shap", "numba", "sqlalchemy"},
     "deploy": {
         "scikit-learn", "skops", "mlflow", "great-expectations", "kserve", "optuna", "pandas",
-        "pyarrow", "matplotlib", "pillow", "google-auth", "cryptography",
+        "pyarrow", "matplotlib", "pillow", "google-auth",
     },
     "serving": {
         "great-expectations", "kfp", "kserve", "mlflow", "optuna", "matplotlib", "pyarrow",

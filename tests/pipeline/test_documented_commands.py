@@ -3,114 +3,28 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from signing_keys import write_keypair
+from documented import (
+    EVERY,
+    NOT_RUN,
+    OURS,
+    PAGES,
+    ROOT,
+    WALKED,
+    Command,
+    blocks,
+    table,
+)
 
 from penstock import project
 from penstock.common.yaml_file import read_value
 from penstock.pipelines import cli
 from penstock.project import Project
 from penstock.serving import launch
-
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "components" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-]
-PROGRAMS = {"penstock", ".", "make", "pip", "python", "git", "docker", "kubectl", "openssl"}
-
-NOT_RUN = {
-    r"^make |^\. .venv/|^git clone": ".ci/run is these, in a clean clone; the rest needs docker",
-    r"^pip install ": "make package installs what was built",
-    r"^kubectl |^docker ": "needs a cluster, or docker",
-    r"^openssl ": "not ours; tests/unit/registry signs with keys of this kind",
-    r"^python -m penstock.serving ": "serves until it is ended; tests/unit/serving",
-    r"^penstock submit |^penstock schedule ": "needs a Kubeflow; tests/submission has a stand-in",
-    r"^penstock init --": "for a repository; what it writes is run: test_workflows.py",
-    r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
-    r"^penstock experiment ": "needs what serves, and users; tests/unit/rollout/experiment",
-    r"^penstock approve models:/simulated-transactions/2 ": "for that; likewise",
-    r"^penstock run .*gate.approval.wait_hours": "makes its challenger; likewise",
-    r"^penstock monitor ": "watches, or needs what serves; tests/pipeline/test_monitor.py",
-    r"^penstock compile --monitor": "needs a project of a cluster; test_monitor_pipeline.py",
-    r"^penstock ui ": "serves until it is ended; tests/unit/pipelines/ui/test_ui_server.py",
-    r"^penstock trigger ": "goes on until it is ended; tests/unit/triggers/test_trigger_command.py",
-    r"^penstock recall |^penstock (example|run) loop": "minutes of serving; test_loop.py",
-    r"^penstock (score|bundle) ": "needs a registered version; tests/unit/scoring, bundle",
-    r"^penstock compile --score": "needs a section; tests/unit/scoring/test_scoring_pipeline.py",
-    r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
-    r"^penstock hub ": "needs a Hub; tests/unit/hub/test_hub.py",
-    r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
-    r"^penstock review ": "needs captured rows; tests/unit/captures/test_captures_review.py",
-    r"^penstock status docs/kind-project.yaml": "needs a cluster",
-    r"^penstock (data restore|reproduce) ": "needs a registered version; tests/unit/registry",
-    r"--tracking-uri https://": "needs a server; the same without it is run",
-    r"^penstock (example|init|run|status|audit|stop) example": "make run's folder; test_release.py",
-    r"^penstock run --demo": "a rollback takes a minute; test_release.py",
-    r"^penstock run --set training.trials=5 ": "test_project.py",
-}
-"""What cannot run here or does elsewhere, and why; the parser takes it all the same."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of a document."""
-
-    page: str
-    words: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return shlex.join(self.words)
-
-    @property
-    def reason(self) -> str:
-        """Why it is not run here; empty if it is."""
-        return next((why for what, why in NOT_RUN.items() if re.search(what, f"{self} ")), "")
-
-
-def blocks(text: str) -> Iterator[str]:
-    """The code of a document: what is fenced, or indented by four spaces."""
-    for fenced in re.finditer(r"^```(?:sh|bash|console)?\n(.*?)^```$", text, re.M | re.S):
-        yield fenced[1]
-    bare = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    for indented in re.finditer(r"(?:^    .*\n)+", bare, re.M):
-        yield re.sub(r"^    ", "", indented[0], flags=re.M)
-
-
-def commands(page: Path) -> Iterator[Command]:
-    for block in blocks(page.read_text(encoding="utf-8")):
-        held = ""
-        for line in re.sub(r"\\\n *", "", block).splitlines():
-            held = f"{held} {line.strip()}" if held else line
-            try:
-                words = shlex.split(held, comments=True)
-            except ValueError:
-                continue  # A quoted word goes on in the next line.
-            held = ""
-            yield from parts(str(page.relative_to(ROOT)), words)
-
-
-def parts(page: str, words: list[str]) -> Iterator[Command]:
-    """The commands of a line: those beside && apart, without variables before them."""
-    for text in " ".join(shlex.quote(word) for word in words if word != "&").split(" '&&' "):
-        found = shlex.split(text)
-        while found and re.match(r"[A-Z_]+=", found[0]):
-            found = found[1:]
-        if found and found[0] in PROGRAMS:
-            yield Command(page=page, words=tuple(found))
-
-
-EVERY = [command for page in PAGES for command in commands(page)]
-OURS = [command for command in EVERY if command.words[0] == "penstock"]
 
 
 def test_the_documents_hold_commands() -> None:
@@ -146,6 +60,11 @@ def test_the_table_of_what_is_not_run_is_current() -> None:
     for pattern in NOT_RUN:
         assert any(re.search(pattern, f"{command} ") for command in EVERY), pattern
     assert all(command.words[0] == "penstock" for command in EVERY if not command.reason)
+
+
+def test_a_page_that_is_walked_has_its_walk() -> None:
+    for page, test in WALKED.items():
+        assert f'Walk("{page}"' in (ROOT / test).read_text(), page
 
 
 def test_what_is_named_between_the_lines_is_there() -> None:
@@ -218,16 +137,6 @@ steps: [{weight: 40, min_samples: 150}]
 """What a reader in a hurry changes in the file that `init` wrote, on a machine that is busy."""
 
 
-def table(rows: int, *, start: int = 0) -> str:
-    """A table that a linear model learns, every row another."""
-    lines = ["age,income,debt,defaulted"]
-    for n in range(start, start + rows):
-        age, income, debt = 20 + n * 7 % 45, 1_000 + n * 389 % 4_000, n * 97 % 3_000
-        noisy = debt + (n * 31 % 17) * 40
-        lines.append(f"{age},{income}.{n},{debt},{'yes' if noisy > income else 'no'}")
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.parametrize("command", OTHER_TABLES, ids=str)
 def test_init_reads_the_other_tables_of_the_documents(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
@@ -252,10 +161,6 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     (folder / "later.csv").write_text(table(200, start=5_000))
     pyarrow.parquet.write_table(pyarrow.csv.read_csv("later.csv"), "holdout.parquet")
     (folder / "policy.yaml").write_text("baseline: {margin: 0.0}\n")
-    # What openssl has made there.
-    (folder / "trusted").mkdir()
-    private, public = write_keypair(folder, "signing")
-    public.rename(folder / "trusted" / "2026-11.pub")
 
     way = [command for command in OURS if not command.reason and command not in OTHER_TABLES]
     assert [c.words[1] for c in way[:5]] == ["init", "run", "run", "status", "rollback"]
@@ -263,8 +168,6 @@ def test_the_way_of_the_readme_in_the_folder_of_its_reader(shell, monkeypatch, c
     back = False
     for command in [command for command in way if command not in ended] + ended[:1]:
         capfd.readouterr()
-        if command.words[1] == "sign":
-            monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(private))
         if command.words[1] == "run":
             done = shell(*command.words[1:])
             code, said = done.returncode, done.stdout + done.stderr

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from capture_rows import INPUTS, START, capture_all, label, rows
+from capture_rows import INPUTS, MODEL, START, capture_all, label, rows
 
 from penstock.captures.places import LocalPlace
 from penstock.captures.reader import read_labels
+from penstock.captures.review import label_of
 from penstock.captures.shipping import ship
+from penstock.errors import InputError
 from penstock.pipelines import cli
 
 COST = "{matrix: {false_negative: -10, false_positive: -2}, review: 0.5}"
@@ -91,3 +93,18 @@ def test_what_cannot_be_asked_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "project.yaml").write_text("{name: shop, target: bought, source: {uri: none.csv}}")
     assert cli.main(["review", "list"]) == 2
     assert "gate.cost.review" in capsys.readouterr().err
+
+
+def test_a_word_is_the_class_that_it_is_to_the_letter_or_the_only_one_otherwise(
+    tmp_path: Path,
+) -> None:
+    def place(*classes: str) -> Path:
+        model = MODEL.model_copy(update={"classes": classes})
+        capture_all(tmp_path / "-".join(classes), rows("r"), model=model)
+        return tmp_path / "-".join(classes)
+
+    both = place("Yes", "yes")
+    assert (label_of(both, "Yes"), label_of(both, "yes")) == ("Yes", "yes")
+    assert label_of(place("No", "Yes"), "yes") == "Yes"
+    with pytest.raises(InputError, match="more than one of the classes"):
+        label_of(place("YES", "Yes"), "yes")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documented import Walk
 from fresh_store import fresh_store
 from hub_server import RECORDED, HubServer, hub_server
 from mlflow import MlflowClient
@@ -221,13 +222,16 @@ def test_the_command_says_what_it_wrote(
 ) -> None:
     registry.registered()
     monkeypatch.setenv("HUB_TOKEN", "secret-of-the-hub")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
+    monkeypatch.chdir(tmp_path)
     with hub_server(token="secret-of-the-hub") as hub:
         told = f"address: '{hub.address}', token: '${{env:HUB_TOKEN}}'"
         project = tmp_path / "project.yaml"
         project.write_text(
             f"{{name: adult, target: y, source: {{uri: a.csv}}, notify: {{hub: {{{told}}}}}}}"
         )
-        command = ["hub", "sync", str(project), "--tracking-uri", registry.uri]
+        with Walk("docs/hub.md", tmp_path) as walk:
+            command = walk.words("penstock hub sync")
         assert main(command) == 0
         out = capsys.readouterr().out
         assert "created  models:/adult/1\n" in out

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from documented import Walk
 from versioned_tables import SECOND, delta_table
 
 from penstock.data.ingest import ingest
@@ -15,8 +16,6 @@ from penstock.pipelines import cli
 from penstock.records.dataset import Dataset
 from penstock.records.model import FILE_NAME, Model
 from penstock.registry import versions
-
-PAGE = Path(__file__).parents[3] / "docs/data-versions.md"
 
 
 def test_a_version_names_its_data_and_they_are_read_again(
@@ -51,9 +50,9 @@ def test_a_version_names_its_data_and_they_are_read_again(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.uri)
-    command = next(line for line in PAGE.read_text().splitlines() if "data restore" in line)
-    words = command.replace("models:/loans/1", made.uri).split()[1:]
-    assert cli.main(words) == 0
+    with Walk("docs/data-versions.md", tmp_path) as walk:
+        restore = walk.words("penstock data restore", ("models:/loans/1", made.uri))
+    assert cli.main(restore) == 0
     assert f"holds the same 5 rows, {table.content}" in capsys.readouterr().out
     assert Dataset.of(tmp_path / "loans-again").content == table.content
     for number, named_by in enumerate([version.dataset, str(tmp_path / "table")]):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documented import Walk
 
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec, SplitSpec
@@ -22,8 +23,6 @@ from penstock.records.recipe import Machine, Recipe
 from penstock.training import environment, recipe
 from penstock.training.spec import TrainingSpec
 from penstock.training.train import train
-
-PAGE = Path(__file__).parents[3] / "docs/reproduce.md"
 
 
 def _table(path: Path) -> str:
@@ -95,8 +94,8 @@ def test_a_version_is_reproduced_or_what_is_another_is_named(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.uri)
     before = _runs(trained)
-    commands = [line for line in PAGE.read_text().splitlines() if line.startswith("    penstock")]
-    plain, seeded = (line.replace("loans/1", "adult/1").split()[1:] for line in commands)
+    with Walk("docs/reproduce.md", tmp_path) as walk:
+        plain, seeded = (walk.words("penstock reproduce", ("loans", "adult")) for _ in range(2))
     assert cli.main(plain) == 0
     said = capsys.readouterr().out
     assert "98 rows of the holdout have equal scores" in said

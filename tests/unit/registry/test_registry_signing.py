@@ -12,10 +12,14 @@ import pytest
 from signing_keys import write_keypair
 
 from penstock.errors import ServiceError
+from penstock.gate.approval import ApprovalSpec
 from penstock.pipelines.cli import main
 from penstock.processes.loopback import LOOPBACK
 from penstock.records import signatures
-from penstock.registry import audit, versions
+from penstock.records.approval import Identity
+from penstock.registry import approvals, audit, versions
+from penstock.registry.approval_wait import wait
+from penstock.registry.signing_people import sign_people
 from penstock.registry.verify import verify
 from penstock.rollout import fetching
 from penstock.rollout.backends.local.services import stop
@@ -25,6 +29,8 @@ from penstock.rollout.target import target_of
 from penstock.serving import launch
 from penstock.serving.temporary_server import temporary_server
 from penstock.signatures.bundle import key_of
+from penstock.signatures.door import require_vouched
+from penstock.signatures.keys import read_keys
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
@@ -148,6 +154,54 @@ def test_a_version_is_signed_later_and_again_as_keys_rotate(
     assert main(command) == 0, "what was lost is signed again"
     events = [entry.event for entry in audit.read(registry.model_tags()).entries]
     assert events == ["registered", "signed", "signed", "signed"]
+
+
+def test_a_version_that_people_must_approve_is_refused_until_their_approvals_are_signed(
+    registry: Registry,
+    keypair: Keys,
+    trusted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (old, old_public), (new, new_public) = keypair("old"), keypair("new")
+    monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(old))
+    (trusted / "old.pub").write_bytes(old_public.read_bytes())
+    spec = ApprovalSpec(people=2)
+    registry.policy = registry.policy.model_copy(update={"approval": spec})
+    registration, _ = registry.registered()
+
+    def here() -> tuple[Path, Any]:
+        version = versions.registered(URI, tracking_uri=registry.uri)
+        found = fetching.fetch(version, into=tmp_path / "models", tracking_uri=registry.uri)
+        return found.folder, version
+
+    def approve(name: str) -> None:
+        by = Identity(name=name, means="stated")
+        approvals.give(URI, verdict="approved", by=by, reason="Looked.", tracking_uri=registry.uri)
+
+    folder, version = here()
+    said = refusal(folder, version, trusted, capfd)
+    assert "version 1 of adult needs the approval of 2 by its policy, and has no signed" in said
+    approve("ann")
+    assert sign_people(URI, spec=spec, tracking_uri=registry.uri) == "", "one is too few"
+    approve("ben")
+    outcome = wait(registration, spec=spec, tracking_uri=registry.uri, run="r", pause=0.1)
+    assert outcome.approved
+    for key, name in ((old_public, "old"), (new_public, "new")):
+        folder, version = here()
+        by = require_vouched(folder, keys=read_keys(trusted), model=version.model, what=URI)
+        assert by.people == ("ann", "ben")
+        assert by.files == by.decision == f"{version.tags[versions.SIGNED_BY][:16]} ({name}.pub)"
+        _, checks = verify(URI, tracking_uri=registry.uri, key=key)
+        assert all(check.good for check in checks)
+        # The key rotates.
+        monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(new))
+        assert main(["sign", URI, "--tracking-uri", registry.uri, "--as", "ann"]) == 0
+        (trusted / "new.pub").write_bytes(new_public.read_bytes())
+        (trusted / "old.withdrawn").write_bytes(old_public.read_bytes())
+    events = [entry.event for entry in audit.read(registry.model_tags()).entries]
+    assert events[:4] == ["registered", "approved", "approved", "approvals signed"]
 
 
 def test_what_does_not_hold_is_not_signed(

@@ -8,17 +8,22 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from signing_keys import write_keypair
 
-from penstock.errors import UntrustedError
+from penstock.common import files
+from penstock.errors import InputError, UntrustedError
 from penstock.model import digest_of
 from penstock.records import signatures
+from penstock.records.approval import Approval, Identity
 from penstock.records.decision import Decision, RuleResult
 from penstock.registry.signing import sign_model
+from penstock.signatures.approvals import sign_approvals
+from penstock.signatures.bundle import sign_statement
 from penstock.signatures.decision import sign_decision
 from penstock.signatures.door import require_vouched
 from penstock.signatures.keys import read_keys, read_private_key
@@ -26,9 +31,15 @@ from penstock.signatures.keys import read_keys, read_private_key
 Change = Callable[[Path], object]
 
 WHAT = "version 3 of loans"
+POLICY: dict[str, Any] = {"approval": {"people": 0, "approvers": []}, "floors": []}
+FOUR_EYES = POLICY | {"approval": {"people": 2, "approvers": ["ann", "ben", "cem"]}}
 
 
-def decided(model: str, *, approved: bool = True) -> Decision:
+def digest_of_policy(policy: dict[str, Any]) -> str:
+    return files.digest_of_text(files.canonical_json(policy))
+
+
+def decided(model: str, *, approved: bool = True, policy: dict[str, Any] = POLICY) -> Decision:
     """A decision by one rule."""
     rule = RuleResult(
         rule="floor roc_auc",
@@ -43,7 +54,7 @@ def decided(model: str, *, approved: bool = True) -> Decision:
         model=model,
         dataset="rows1:bb",
         evaluation="sha256:cc",
-        policy="sha256:dd",
+        policy=digest_of_policy(policy),
         rules=(rule,),
     )
 
@@ -62,7 +73,9 @@ class Door:
         self.others, self.others_public = write_keypair(place, "theirs")
         self.trust("ours.pub", self.public)
         monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(self.private))
-        self.identity = sign_model(self.folder, decision=decided(self.model), name="loans")
+        self.identity = sign_model(
+            self.folder, decision=decided(self.model), policy=POLICY, name="loans"
+        )
 
     def trust(self, name: str, key: Path) -> None:
         shutil.copy(key, self.trusted / name)
@@ -71,11 +84,46 @@ class Door:
         keys = read_keys(self.trusted)
         return require_vouched(self.folder, keys=keys, model=self.model, what=WHAT)
 
-    def state(self, decision: Decision, *, sha256: str = "") -> None:
+    def state(
+        self, decision: Decision, *, policy: dict[str, Any] = POLICY, sha256: str = ""
+    ) -> None:
         """Put another statement in the place of the decision, signed by our key."""
-        key = read_private_key(self.private, named_by="the test")
-        text = sign_decision(decision, key=key, name="loans", sha256=sha256 or self.subject())
+        text = sign_decision(
+            decision,
+            policy=policy,
+            key=self.key(self.private),
+            name="loans",
+            sha256=sha256 or self.subject(),
+        )
         (self.folder / signatures.DECISION).write_text(text)
+
+    def four_eyes(self) -> Decision:
+        """Have the decision made on a policy that asks for two people."""
+        decision = decided(self.model, policy=FOUR_EYES)
+        self.state(decision, policy=FOUR_EYES)
+        return decision
+
+    def approve(self, *by: str, key: Path | None = None, sha256: str = "", **changes: Any) -> None:
+        """Have people approve what is there, and their approvals signed."""
+        fields: dict[str, Any] = {
+            "uri": "models:/loans/3",
+            "model": self.model,
+            "decision": self.four_eyes().digest(),
+            "verdict": "approved",
+            "reason": "Looked at it.",
+            "time": datetime(2026, 11, 30, tzinfo=UTC),
+            "expires": datetime(2026, 12, 7, tzinfo=UTC),
+        }
+        given = [
+            Approval(by=Identity(name=name, means="stated"), **(fields | changes)) for name in by
+        ]
+        private = self.key(key or self.private)
+        text = sign_approvals(given, key=private, name="loans", sha256=sha256 or self.subject())
+        (self.folder / signatures.APPROVALS).write_text(text)
+
+    @staticmethod
+    def key(private: Path) -> Any:
+        return read_private_key(private, named_by="the test")
 
     def subject(self) -> str:
         return str(payload(self.folder / signatures.MODEL)["subject"][0]["digest"]["sha256"])
@@ -121,7 +169,7 @@ def test_model_signing_holds_our_signature_for_its_own(
     private, public = write_keypair(tmp_path, curve, curve=curve)
     door.trust(f"{curve}.pub", public)
     monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(private))
-    sign_model(door.folder, decision=decided(door.model), name="loans")
+    sign_model(door.folder, decision=decided(door.model), policy=POLICY, name="loans")
     assert door.ask().files.endswith(f"({curve}.pub)")
     # Its own check of the envelope, which stops at the kind of statement: that is not its own.
     bundle = Signature.read(door.folder / signatures.DECISION)
@@ -248,11 +296,11 @@ CASES: dict[str, tuple[Callable[[Door], object], str]] = {
     ),
     "signature of the files as decision": (
         lambda door: shutil.copy(door.folder / signatures.MODEL, door.folder / signatures.DECISION),
-        r"it states https://model_signing/signature/v1\.0, no decision of Penstock",
+        r"it states https://model_signing/signature/v1\.0, not urn:penstock:decision:2",
     ),
     "decision as signature of the files": (
         lambda door: shutil.copy(door.folder / signatures.DECISION, door.folder / signatures.MODEL),
-        "is no manifest of a model's files: it states urn:penstock:decision:1",
+        "is no manifest of a model's files: it states urn:penstock:decision:2",
     ),
     "no folder of keys": (
         lambda door: shutil.rmtree(door.trusted),
@@ -295,11 +343,101 @@ def test_all_else_is_refused_with_version_key_and_what_to_do(door: Door, case: s
         door.ask()
 
 
+def _first_form(door: Door) -> None:
+    """Sign the decision as it was before its policy was signed with it."""
+    text = sign_statement(
+        door.key(door.private),
+        name="loans",
+        sha256=door.subject(),
+        predicate_type="urn:penstock:decision:1",
+        predicate={"decision": decided(door.model, policy=FOUR_EYES).payload()},
+    )
+    (door.folder / signatures.DECISION).write_text(text)
+
+
+def _laxer_policy(door: Door) -> None:
+    """State another policy than the one that was decided on, which asks for nobody."""
+    text = sign_statement(
+        door.key(door.private),
+        name="loans",
+        sha256=door.subject(),
+        predicate_type="urn:penstock:decision:2",
+        predicate={
+            "decision": decided(door.model, policy=FOUR_EYES).payload(),
+            "policy": POLICY,
+        },
+    )
+    (door.folder / signatures.DECISION).write_text(text)
+
+
+PEOPLE: dict[str, tuple[Callable[[Door], object], str]] = {
+    "nobody approved": (
+        lambda door: door.four_eyes(),
+        "version 3 of loans needs the approval of 2 by its policy, and has no signed approvals, .*"
+        "penstock sign",
+    ),
+    "a decision without its policy": (_first_form, r"states urn:penstock:decision:1.*sign it agai"),
+    "a laxer policy": (_laxer_policy, "it was made on policy sha256:.*, another is stated"),
+    "one of two": (
+        lambda door: door.approve("ann"),
+        r"the approvals that key \w{16} \(ours\.pub\) signed do not let version 3 of loans be "
+        "served: the policy asks for 2, and 1 are of this model",
+    ),
+    "one person twice": (lambda door: door.approve("ann", "Ann"), "asks for 2, and 1 are"),
+    "who may not": (lambda door: door.approve("ann", "eve"), "asks for 2, and 1 are"),
+    "of another model": (
+        lambda door: door.approve("ann", "ben", model="sha256:other"),
+        "asks for 2, and 0 are",
+    ),
+    "on another decision": (
+        lambda door: door.approve("ann", "ben", decision="sha256:other"),
+        "asks for 2, and 0 are",
+    ),
+    "rejected": (
+        lambda door: door.approve("ann", "ben", verdict="rejected"),
+        "asks for 2, and 0 are",
+    ),
+    "about other files": (
+        lambda door: door.approve("ann", "ben", sha256="ab" * 32),
+        r"they are about abab\w+, the signed files are",
+    ),
+    "signed by whoever": (
+        lambda door: door.approve("ann", "ben", key=door.others),
+        r"is signed by key \w{16}, which is not trusted here",
+    ),
+    "the decision in their place": (
+        lambda door: (
+            door.four_eyes(),
+            shutil.copy(door.folder / signatures.DECISION, door.folder / signatures.APPROVALS),
+        ),
+        "it states urn:penstock:decision:2, not urn:penstock:approvals:1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PEOPLE)
+def test_where_the_policy_asks_for_people_their_approvals_are_signed_too(
+    door: Door, case: str
+) -> None:
+    change, message = PEOPLE[case]
+    change(door)
+    with pytest.raises(UntrustedError, match=message):
+        door.ask()
+    door.approve("ann", "ben")
+    assert door.ask().people == ("ann", "ben")
+
+
+def test_a_policy_that_is_not_the_decision_s_is_not_signed(door: Door) -> None:
+    for policy in (None, FOUR_EYES):
+        with pytest.raises(InputError, match=r"the decision was made on policy .* is to be signed"):
+            sign_model(door.folder, decision=decided(door.model), policy=policy, name="loans")
+
+
 def test_while_keys_rotate_both_are_accepted(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     door.trust("next.pub", door.others_public)
     assert door.ask().files.endswith("(ours.pub)")
     monkeypatch.setenv("PENSTOCK_SIGNING_KEY", str(door.others))
-    sign_model(door.folder, decision=decided(door.model), name="loans")
+    sign_model(door.folder, decision=decided(door.model), policy=POLICY, name="loans")
     assert door.ask().files.endswith("(next.pub)")
     door.trust("ours.withdrawn", door.public)
     assert door.ask().files.endswith("(next.pub)")
