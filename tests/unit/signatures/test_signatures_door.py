@@ -376,7 +376,10 @@ PEOPLE: dict[str, tuple[Callable[[Door], object], str]] = {
         "version 3 of loans needs the approval of 2 by its policy, and has no signed approvals, .*"
         "penstock sign",
     ),
-    "a decision without its policy": (_first_form, r"states urn:penstock:decision:1.*sign it again"),
+    "a decision without its policy": (
+        _first_form,
+        r"states urn:penstock:decision:1.*sign it again",
+    ),
     "a laxer policy": (_laxer_policy, "it was made on policy sha256:.*, another is stated"),
     "one of two": (
         lambda door: door.approve("ann"),
