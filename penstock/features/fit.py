@@ -22,6 +22,7 @@ from penstock.features.own_transformer import fit_own, own_transformer
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
 from penstock.features.statistics import ColumnStatistics, statistics_of
+from penstock.model import skops_file
 from penstock.model.folder import CODE_FOLDER
 from penstock.own_code.importing import adopted
 from penstock.own_code.making import Made
@@ -253,8 +254,6 @@ def _write(
     spec: FeaturesSpec,
     to: Path,
 ) -> Features:
-    from skops.io import dump
-
     columns = tuple(
         FeatureColumn(
             name=choice.column.name,
@@ -269,7 +268,7 @@ def _write(
         for choice in choices
     )
     with files.whole_folder(to) as folder:
-        dump(transformer, folder / TRANSFORMER_NAME)
+        skops_file.write(transformer, folder / TRANSFORMER_NAME)
         record = Features(
             dataset=dataset.content,
             target=target,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
-from penstock.model import BACKGROUND_NAME, STEPS, TRUSTED_TYPES
+from penstock.model import BACKGROUND_NAME, STEPS, TRUSTED_TYPES, skops_file
 from penstock.model.folder import CODE_FOLDER, LOADER
 from penstock.own_code.importing import adopted, is_own
 from penstock.records.dataset import Column, ColumnType
@@ -142,6 +142,7 @@ def save_model(
         )
     if code:
         write_code(folder, code)
+    skops_file.make_repeatable(folder / "model.skops")
     found = get_untrusted_types(file=folder / "model.skops")
     levels = record.levels
     if levels is None:
