@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,9 +31,9 @@ STEPS = (
     + """
 import contextlib, json, os, traceback
 
-# Libraries are the same to every step.
-for library in ("kfp.dsl", "mlflow", "pandas", "sklearn.pipeline", "pyarrow", "scipy.stats"):
-    with contextlib.suppress(ImportError):
+libraries, steps = json.load(sys.stdin)
+for library in libraries:
+    with contextlib.suppress(Exception):
         importlib.import_module(library)
 assert not any(name.startswith("penstock") for name in sys.modules)
 
@@ -51,14 +52,17 @@ def found_of(first, later):
         return traceback.format_exc()
     return list(lacking(later))
 
-for step, first, later in json.load(sys.stdin):
+for step, first, later in steps:
     if not os.fork():
         print(json.dumps([step, found_of(first, later)]), flush=True)
         os._exit(0)
     os.wait()
 """
 )
-"""Imports what each step of an image does, each in a process of its own that is forked warm."""
+"""Imports what each step of an image does, each in a process of its own that is forked warm.
+
+Libraries are the same to every step, so they are imported before.
+"""
 
 
 def image_of(face: str) -> str:
@@ -94,7 +98,7 @@ def steps_of(image: str) -> dict[str, list[tuple[str, str]] | str]:
     done = subprocess.run(
         [sys.executable, "-c", STEPS, ",".join(hidden_from(image))],
         env=os.environ | {"_KFP_RUNTIME": "true"},
-        input=json.dumps(told),
+        input=json.dumps([libraries_of(module for _, _, later in told for module in later), told]),
         capture_output=True,
         text=True,
         check=True,
@@ -165,8 +169,8 @@ def reached_from(face: str) -> list[str]:
 
 
 @cache
-def named_in(module: str) -> list[str]:
-    """The modules of ours that a module imports anywhere, but for types alone."""
+def imports_in(module: str) -> list[tuple[str, str]]:
+    """What a module imports anywhere, but for types alone: from where, and the name."""
     tree = ast.parse(source_of(module).read_text())
     types = {
         node
@@ -174,14 +178,29 @@ def named_in(module: str) -> list[str]:
         if isinstance(test, ast.If) and "TYPE_CHECKING" in ast.unparse(test.test)
         for node in ast.walk(test)
     }
-    names = [
-        (node.module, name.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node not in types
-        for name in node.names
-        if (node.module or "").startswith("penstock")
+    nodes = [node for node in ast.walk(tree) if node not in types]
+    return [
+        *((name.name, "") for node in nodes if isinstance(node, ast.Import) for name in node.names),
+        *(
+            (node.module or "", name.name)
+            for node in nodes
+            if isinstance(node, ast.ImportFrom)
+            for name in node.names
+        ),
     ]
-    return [f"{a}.{b}" if source_of(f"{a}.{b}").exists() else a for a, b in names]
+
+
+@cache
+def named_in(module: str) -> list[str]:
+    """The modules of ours that a module imports anywhere, but for types alone."""
+    ours = [(a, b) for a, b in imports_in(module) if b and a.startswith("penstock")]
+    return [f"{a}.{b}" if source_of(f"{a}.{b}").exists() else a for a, b in ours]
+
+
+def libraries_of(modules: Iterable[str]) -> list[str]:
+    """The libraries that modules of ours import anywhere, and kfp."""
+    named = {place for module in set(modules) for place, _ in imports_in(module)}
+    return ["kfp.dsl", *sorted(name for name in named if not name.startswith("penstock"))]
 
 
 def source_of(module: str) -> Path:

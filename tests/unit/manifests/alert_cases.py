@@ -35,6 +35,10 @@ class Case:
     looks: Iterable[int] = range(120)
     every: int = 1
 
+    @property
+    def title(self) -> str:
+        return f"{self.alert}: {self.name}"
+
     def document(self, rules: str) -> dict[str, Any]:
         """Return it as `promtool test rules` takes it."""
         asked = f'ALERTS{{alertname="{self.alert}",alertstate="firing"}}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -12,11 +13,17 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from running_process import RunningProcess, answers, free_port
+
+from penstock.registry import versions
+from penstock.registry.versions import Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "manifests"
@@ -70,19 +77,20 @@ class Tracking:
             timeout=120,
         )  # fmt: skip
 
-    def client(self, user: str, code: str) -> subprocess.CompletedProcess[str]:
-        name, password = user.split(":")
-        environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")},
-            "MLFLOW_TRACKING_URI": self.address,
-            "MLFLOW_TRACKING_USERNAME": name,
-            "MLFLOW_TRACKING_PASSWORD": password,
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        }
-        return subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment, cwd=self.home, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+    @contextlib.contextmanager
+    def client(self, name: str, password: str = PASSWORD) -> Iterator[MlflowClient]:
+        """A client of MLflow that is this user, as every other of this process meanwhile."""
+        from mlflow import MlflowClient
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", self.address)
+            patch.setenv("MLFLOW_TRACKING_USERNAME", name)
+            patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+            yield MlflowClient(tracking_uri=self.address, registry_uri=self.address)
+
+    def champion(self) -> Version | None:
+        return versions.champion("loans", tracking_uri=self.address)
 
 
 @pytest.fixture(scope="module")
@@ -145,40 +153,23 @@ def test_probes_need_neither_name_nor_password(tracking: Tracking) -> None:
         assert response.status == 200
 
 
-WORK = """
-import mlflow
-from mlflow import MlflowClient
-mlflow.set_experiment("fraud")
-with mlflow.start_run() as run:
-    mlflow.log_metric("auc", 0.9)
-    mlflow.log_text("hello", "model/MLmodel")
-client = MlflowClient()
-client.create_registered_model("fraud")
-version = client.create_model_version("fraud", f"runs:/{run.info.run_id}/model", run.info.run_id)
-client.set_registered_model_alias("fraud", "champion", version.version)
-print(client.get_model_version_by_alias("fraud", "champion").version, run.info.artifact_uri)
-"""
-PEEK = """
-from mlflow import MlflowClient
-try:
-    MlflowClient().get_registered_model("fraud")
-except Exception as error:
-    print(error)
-else:
-    print("SEEN")
-"""
-
-
 def test_the_pipelines_user_works_and_others_see_nothing_of_it(tracking: Tracking) -> None:
+    from mlflow.exceptions import MlflowException
+
     made = tracking.make_user("penstock", "another-password")
     assert made.returncode == 0, made.stdout + made.stderr
     # Again, with another password: it takes that.
     assert tracking.make_user("penstock", PASSWORD).returncode == 0
     assert tracking.status(user="penstock:another-password") == 401
-    done = tracking.client(f"penstock:{PASSWORD}", WORK)
-    assert done.returncode == 0, done.stderr
-    version, location = done.stdout.split()[-2:]
-    assert version == "1"
+    with tracking.client("penstock") as client:
+        run = client.create_run(client.create_experiment("fraud")).info
+        client.log_metric(run.run_id, "auc", 0.9)
+        client.log_text(run.run_id, "hello", "model/MLmodel")
+        client.create_registered_model("fraud")
+        made = client.create_model_version("fraud", f"runs:/{run.run_id}/model", run.run_id)
+        client.set_registered_model_alias("fraud", "champion", made.version)
+        assert int(client.get_model_version_by_alias("fraud", "champion").version) == 1
+    location = run.artifact_uri
     # As docs/cluster.md says: what is mlflow-artifacts:/X lies at X of the volume.
     assert location.startswith("mlflow-artifacts:/")
     path = tracking.home / "artifacts" / location.removeprefix("mlflow-artifacts:/")
@@ -187,49 +178,45 @@ def test_the_pipelines_user_works_and_others_see_nothing_of_it(tracking: Trackin
     # A model server has another user id and no common group: it must be able to read.
     assert stored.stat().st_mode & 0o004
     assert tracking.make_user("stranger", "the-strangers-own").returncode == 0
-    seen = tracking.client("stranger:the-strangers-own", PEEK)
-    assert "SEEN" not in seen.stdout
-    assert "ermission" in seen.stdout, seen.stdout + seen.stderr
+    with (
+        tracking.client("stranger", "the-strangers-own") as client,
+        pytest.raises(MlflowException, match="ermission"),
+    ):
+        client.get_registered_model("fraud")
 
 
-CHAMPION = """
-import os
-from mlflow import MlflowClient
-from penstock.registry import versions
-print("champion", versions.champion("loans", tracking_uri=os.environ["MLFLOW_TRACKING_URI"]))
-"""
-REGISTER = """
-import mlflow
-client = MlflowClient()
-mlflow.set_experiment(os.environ["MLFLOW_TRACKING_USERNAME"])
-with mlflow.start_run() as run:
-    mlflow.log_text("hello", "model/MLmodel")
-try:
-    client.create_registered_model("loans")
-except Exception as error:
-    print(error)
-source, digest = f"runs:/{run.info.run_id}/model", {"penstock.model_digest": "d"}
-client.create_model_version("loans", source, run.info.run_id, tags=digest)
-client.set_registered_model_alias("loans", "champion", "1")
-"""
+def register(client: MlflowClient, *, experiment: str) -> None:
+    """Add a version to the name `loans`, which the first user makes, and let it be the champion."""
+    run = client.create_run(client.create_experiment(experiment)).info
+    client.log_text(run.run_id, "hello", "model/MLmodel")
+    source, digest = f"runs:/{run.run_id}/model", {"penstock.model_digest": "d"}
+    client.create_model_version("loans", source, run.run_id, tags=digest)
+    client.set_registered_model_alias("loans", "champion", "1")
 
 
 def test_a_name_that_is_not_there_has_no_champion_and_one_of_others_takes_no_version(
     tracking: Tracking,
 ) -> None:
+    from mlflow.exceptions import MlflowException
+
     for user in ("first", "other"):
         assert tracking.make_user(user, PASSWORD).returncode == 0
     # MLflow forbids, to a user, what it would not find for its administrator.
-    for user in (f"first:{PASSWORD}", "admin:the-administrators"):
-        before = tracking.client(user, CHAMPION)
-        assert before.stdout.strip() == "champion None", before.stderr
-    made = tracking.client(f"first:{PASSWORD}", CHAMPION + REGISTER + CHAMPION)
-    assert "champion Version(name='loans', version=1" in made.stdout, made.stderr
-    others = tracking.client(f"other:{PASSWORD}", CHAMPION + REGISTER)
-    assert "champion None" in others.stdout
-    assert "RESOURCE_ALREADY_EXISTS" in others.stdout
-    assert others.returncode != 0
-    assert "Permission denied" in others.stderr
+    with tracking.client("admin", ADMIN["password"]):
+        assert tracking.champion() is None
+    with tracking.client("first") as client:
+        assert tracking.champion() is None
+        client.create_registered_model("loans")
+        register(client, experiment="first")
+        champion = tracking.champion()
+    assert champion is not None
+    assert (champion.name, champion.version) == ("loans", 1)
+    with tracking.client("other") as client:
+        assert tracking.champion() is None
+        with pytest.raises(MlflowException, match="RESOURCE_ALREADY_EXISTS"):
+            client.create_registered_model("loans")
+        with pytest.raises(MlflowException, match="Permission denied"):
+            register(client, experiment="other")
 
 
 def test_a_wrong_administrator_is_told_apart(tracking: Tracking) -> None:

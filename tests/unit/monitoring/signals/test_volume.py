@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from penstock.monitoring.settings.volume import VolumeSpec
 from penstock.monitoring.signals import detector
@@ -19,8 +21,17 @@ SPEC = VolumeSpec()
 SIGNALS = Signals(tuple(replace(one, weight=0.05) for one in volume_signals(SPEC)), columns=())
 
 
+def times_of(counts: Sequence[int], *, begin: int = 0) -> NDArray[np.float64]:
+    """The times of rows, of which each hour from `begin` has so many."""
+    hours = [
+        BEGIN.timestamp() + 3600 * (k + np.arange(count) / max(count, 1))
+        for k, count in enumerate(counts, start=begin)
+    ]
+    return np.concatenate(hours)
+
+
 class Service:
-    """Counts hours one by one; whether they become an alarm."""
+    """Counts hours; whether they become an alarm."""
 
     def __init__(self, spec: VolumeSpec = SPEC) -> None:
         self.spec, self.hour = spec, 0
@@ -29,12 +40,12 @@ class Service:
         self.alarms: list[int] = []
 
     def serve(self, *rows: int, known: bool = True) -> Counted:
-        """Answer so many rows in each of the next hours; look five minutes after each."""
+        """Answer so many rows in each of the next hours; look each day, and five minutes later."""
         found = Counted(None, None, None)
-        for count in rows:
-            begin = BEGIN + timedelta(hours=self.hour)
-            times = begin.timestamp() + 3600 * np.arange(count) / max(count, 1)
-            self.hour += 1
+        for first in range(0, len(rows), 24):
+            counts = rows[first : first + 24]
+            times = times_of(counts, begin=self.hour)
+            self.hour += len(counts)
             now = BEGIN + timedelta(hours=self.hour, minutes=5)
             found = count_rows(self.memory, times, now=now, spec=self.spec, known=known)
             self.memory = found.memory
@@ -126,13 +137,9 @@ def test_hours_whose_rows_were_lost_are_not_judged() -> None:
 def test_a_late_look_judges_each_hour_once() -> None:
     one = Service()
     rows = usual(300)
-    one.serve(*rows)
-    times = np.concatenate(
-        [
-            BEGIN.timestamp() + 3600 * (k + np.arange(count) / max(count, 1))
-            for k, count in enumerate(rows)
-        ]
-    )
+    for count in rows:
+        one.serve(count)
+    times = times_of(rows)
     now = BEGIN + timedelta(hours=300, minutes=5)
     found = count_rows(None, times, now=now, spec=SPEC, known=True)
     assert found.memory == one.memory
