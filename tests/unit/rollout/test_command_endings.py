@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -64,6 +65,8 @@ class Template:
 
     folder: Path
     holdout: Path
+    # It goes with this.
+    place: tempfile.TemporaryDirectory[str]
     orders: dict[int, Order] = field(default_factory=dict)
 
     def store(self, name: str) -> Path:
@@ -71,21 +74,16 @@ class Template:
 
 
 @pytest.fixture(scope="module")
-def template(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Template:
-    return _made(tmp_path_factory, models, json.dumps(instances))
+def template(models: Callable[..., Path], instances: list[dict[str, Any]]) -> Template:
+    return _made(models, json.dumps(instances))
 
 
 # Other modules have this fixture too, and what it makes is only read.
 @functools.cache
-def _made(
-    tmp_path_factory: pytest.TempPathFactory, models: Callable[..., Path], instances: str
-) -> Template:
-    folder = tmp_path_factory.mktemp("template")
-    made = Template(folder, write_holdout(folder / "holdout", json.loads(instances)))
+def _made(models: Callable[..., Path], instances: str) -> Template:
+    place = tempfile.TemporaryDirectory(prefix="penstock-template-")
+    folder = Path(place.name)
+    made = Template(folder, write_holdout(folder / "holdout", json.loads(instances)), place)
     uri = fresh_store(folder, "work.db")
     for version, before in ((1, ""), (2, "models:/adult/1")):
         model = models(depth=version + 1)
