@@ -72,7 +72,7 @@ def test_it_has_an_interval_and_is_compared_in_its_direction(trained: Any, tmp_p
         spec=EvaluationSpec(),
         policy=Policy(),
         output=tmp_path / "evaluation.json",
-        report=None,
+        report=tmp_path / "evaluation.html",
     ).evaluation
     assert evaluation.metric == "cost"
     assert evaluation.higher_is_better["cost"] is False
