@@ -1,4 +1,4 @@
-"""Scores rows by a model in this folder; needs onnxruntime and numpy alone, Python 3.9 or later.
+"""Scores rows by a model in this folder; needs onnxruntime and numpy alone, Python 3.10 or later.
 
     python scorer.py < rows.jsonl            one JSON object a line, an answer a line
 

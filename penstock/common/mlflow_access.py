@@ -79,6 +79,24 @@ def workspace_of() -> str:
     return _account("namespace")
 
 
+def asked_in() -> str:
+    """Return in which workspace something was not found; empty: none was named.
+
+    Examples:
+        >>> os.environ["MLFLOW_WORKSPACE"] = "sales"
+        >>> asked_in()
+        'MLflow was asked in the workspace sales: what is in another is found by MLFLOW_WORKSPACE.'
+        >>> del os.environ["MLFLOW_WORKSPACE"]
+    """
+    named = workspace_of()
+    if not named:
+        return ""
+    return (
+        f"MLflow was asked in the workspace {named}: what is in another is found by "
+        "MLFLOW_WORKSPACE."
+    )
+
+
 def signed(request: R) -> R:
     """Return a request with what it has to carry: `auth` of a client of httpx or of requests."""
     found = request_headers()

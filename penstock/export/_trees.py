@@ -142,35 +142,40 @@ def _leaf(value: float) -> Tree:
 
 
 def _split_root(addend: Addend) -> Addend:
-    """Return a tree that is a single leaf as one whose root leads to that leaf on both sides."""
+    """Return a tree that is a single leaf as one whose root leads to two leaves that are alike."""
     tree = addend.tree
     if not tree.is_leaf[0]:
         return addend
     split = replace(
         tree,
-        feature=np.array([0, 0]),
-        threshold=np.zeros(2),
-        left=np.array([1, -1]),
-        right=np.array([1, -1]),
-        missing_left=np.array([False, False]),
+        feature=np.zeros(3, dtype=np.int64),
+        threshold=np.zeros(3),
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        missing_left=np.zeros(3, dtype=bool),
     )
-    return Addend(split, np.repeat(addend.value[:1], 2), addend.target)
+    return Addend(split, np.repeat(addend.value[:1], 3), addend.target)
 
 
 def _numbered_through(addends: Iterable[Addend]) -> Iterable[dict[str, Any]]:
     """Yield each tree's inner nodes and leaves, counted through all the trees, each on its own.
 
-    `left` and `right` lead to inner node i as i, and to leaf i as -1 - i.
+    `left` and `right` lead to inner node i as i, and to leaf i as -1 - i. No root leads to inner
+    node i and to leaf i, nor twice to a leaf: ONNX Runtime before 1.31 may take it for a leaf.
+    https://github.com/microsoft/onnxruntime/issues/24679
     """
     inner_before = leaves_before = 0
     for addend in addends:
         tree, leaf = addend.tree, addend.tree.is_leaf
         leaves = int(leaf.sum())
-        place = np.where(
-            leaf,
-            -1 - (leaves_before + np.cumsum(leaf) - 1),
-            inner_before + np.cumsum(~leaf) - 1,
-        )
+        inner = inner_before + np.cumsum(~leaf) - 1
+        order = np.cumsum(leaf) - 1
+        numbers = np.where(leaf, leaves_before + order, inner)
+        if numbers[tree.left[0]] == numbers[tree.right[0]]:
+            order = (order + 1) % leaves
+        place = np.where(leaf, -1 - (leaves_before + order), inner)
+        value = np.empty(leaves)
+        value[order[leaf]] = addend.value[leaf]
         yield {
             "root": inner_before,
             "feature": tree.feature[~leaf],
@@ -178,7 +183,7 @@ def _numbered_through(addends: Iterable[Addend]) -> Iterable[dict[str, Any]]:
             "missing_left": tree.missing_left[~leaf].astype(np.int64),
             "left": place[tree.left[~leaf]],
             "right": place[tree.right[~leaf]],
-            "value": addend.value[leaf],
+            "value": value,
             "target": np.full(leaves, addend.target),
         }
         inner_before += len(leaf) - leaves

@@ -160,9 +160,7 @@ def _from_server(name: str, uri: str) -> GlancedModel | None:
 
 def _from_answers(name: str, client: httpx.Client) -> GlancedModel | None:
     answer = client.get("registered-models/get", params={"name": name})
-    # A workspace that is not there is said in the same way, and is no model that is not there.
-    unknown = answer.status_code == 404 and "Workspace '" not in answer.text
-    if unknown and answer.json()["error_code"] == "RESOURCE_DOES_NOT_EXIST":
+    if answer.status_code == 404 and _is_no_model(answer):
         return None
     model = answer.raise_for_status().json()["registered_model"]
     versions: list[GlancedVersion] = []
@@ -183,6 +181,19 @@ def _from_answers(name: str, client: httpx.Client) -> GlancedModel | None:
         aliases={one["alias"]: int(one["version"]) for one in model.get("aliases", ())},
         versions=tuple(sorted(versions, key=lambda one: -one.version)),
     )
+
+
+def _is_no_model(answer: httpx.Response) -> bool:
+    """Return whether a 404 says that there is no such model.
+
+    A workspace that is not there has the same code; a proxy, or a wrong path, says something else.
+    """
+    try:
+        said = answer.json()
+        code, message = str(said["error_code"]), str(said["message"])
+    except (ValueError, LookupError, TypeError):
+        return False
+    return code == "RESOURCE_DOES_NOT_EXIST" and not message.startswith("Workspace ")
 
 
 def _version(found: Mapping[str, Any]) -> GlancedVersion:

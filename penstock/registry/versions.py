@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import model, tracking
-from penstock.common import files
+from penstock.common import files, mlflow_access
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.registry import audit, registration
 
@@ -352,10 +352,18 @@ def _resolve(store: MlflowClient, uri: str) -> Version:
     name, alias = match["name"], match["alias"]
     number = aliases(store, name).get(alias) if alias else int(match["version"])
     if number is None:
-        raise InputError(f"there is no model {name!r} with the alias {alias!r}", where=uri)
+        raise InputError(
+            f"there is no model {name!r} with the alias {alias!r}",
+            where=uri,
+            remedy=mlflow_access.asked_in(),
+        )
     try:
         return version_of(store, name, number)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise InputError("there is no such version in the registry", where=uri) from error
+            raise InputError(
+                "there is no such version in the registry",
+                where=uri,
+                remedy=mlflow_access.asked_in(),
+            ) from error
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from penstock.common.files import folder_beside
+from penstock.common.memory import return_freed
 from penstock.common.progress import say
 from penstock.data.spec import SplitSpec
 from penstock.data.split.assignment import Assignment, assign, assigned
@@ -96,8 +97,11 @@ def _divide(
             regression=task == "regression",
             setting=spec.repeats,
         )
+        return_freed()
         assignment, notes = _draw(table, work, folder, dataset, spec, method, target, task)
+        return_freed()
         parts = _write(folder, dataset, assignment, made, train=train, holdout=holdout)
+        return_freed()
         check_written(folder, assignment, train=train, holdout=holdout)
         record = _record(
             assignment, spec, method, parts, notes, rows=dataset.rows, target=target, task=task

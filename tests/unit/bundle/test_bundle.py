@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from mlflow import MlflowClient
 from serving_process import ROW
 from test_serving_sklearn_scorer import KINDS, model_of
 
-from penstock.bundle.make import bundle
+from penstock.bundle.make import Form, bundle
 from penstock.bundle.rules import rules_for
 from penstock.bundle.scorer import Model as Scorer
-from penstock.errors import InputError
+from penstock.errors import InputError, NotApprovedError
 from penstock.export.convert import convert
 from penstock.model.onnx import runner
 from penstock.pipelines import cli
@@ -156,6 +160,56 @@ def test_every_value_means_what_it_means_to_the_server(
     assert {KINDS[name][0] for name in VALUES} == {
         "integer", "number", "boolean", "string", "datetime"
     }  # fmt: skip
+
+
+def test_the_scorer_is_of_the_python_that_it_names(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    """3.10: what it writes, imports and asks of the standard library."""
+    bundle("models:/adult/1", output=tmp_path / "out", tracking_uri=registered().store)
+    tree = ast.parse((tmp_path / "out/scorer.py").read_text(), feature_version=(3, 10))
+    assert "Python 3.10 or later" in (ast.get_docstring(tree) or "")
+    nodes = list(ast.walk(tree))
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)]
+    others = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
+    assert others == {"numpy", "onnxruntime"}
+    # What is copied, before what it says to mypy is left out.
+    source = shutil.copy(inspect.getfile(Scorer), tmp_path / "scorer.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-version", "3.10", "--follow-imports", "skip",
+         "--config-file", "", "--cache-dir", str(tmp_path / "mypy"), source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_a_version_that_was_not_approved_is_refused(
+    form: str, registered: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bundle", "models:/adult/2", "--form", form, "--out", str(tmp_path / "out")]
+    command += ["--tracking-uri", registered().store]
+    assert cli.main(command) == 1
+    assert "models:/adult/2, with --unapproved" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_that_was_not_approved_is_taken_by_its_number_alone(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    store, out = registered().store, tmp_path / "out"
+    assert bundle("models:/adult/2", output=out, tracking_uri=store, unapproved=True)
+    assert json.loads((out / "rules.json").read_text())["model"] == "models:/adult/2"
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    client.set_registered_model_alias("adult", "challenger", "2")
+    with pytest.raises(NotApprovedError):
+        bundle(
+            "models:/adult@challenger",
+            output=tmp_path / "by alias", tracking_uri=store, unapproved=True,
+        )  # fmt: skip
 
 
 def test_a_version_without_an_onnx_form_is_refused(

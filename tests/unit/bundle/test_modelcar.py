@@ -18,6 +18,8 @@ from penstock.pipelines import cli
 from penstock.records.model import FILE_NAME, Model
 from penstock.registry import versions
 
+DECISION = f"sha256:{'d' * 64}"
+
 
 class Layout:
     """An image layout; whatever is read by its digest is hashed first."""
@@ -72,6 +74,7 @@ def store(version: Path, tmp_path: Path) -> str:
     tags = {
         versions.MODEL_DIGEST: digest_of(version),
         versions.EXPORT_DIGEST: export_digest_of(version),
+        versions.DECISION_DIGEST: DECISION,
     }
     client.create_model_version("adult", str(version), tags=tags)
     client.set_registered_model_alias("adult", "champion", "1")
@@ -108,6 +111,9 @@ def test_it_holds_what_was_registered_and_is_the_same_each_time(
         named = {"os": config["os"], "architecture": config["architecture"]}
         assert named == reference["platform"]
         assert manifest["annotations"]["io.penstock.model"] == "models:/adult/1"
+        assert manifest["annotations"]["io.penstock.decision-digest"] == DECISION
+        assert config["config"]["Labels"] == manifest["annotations"]
+        assert layout.document(whole)["annotations"] == manifest["annotations"]
         seen |= {layout.blob(one) for one in (reference, manifest["config"], layer)}
     assert {layout.folder / at for at in files} - seen == {
         layout.folder / "index.json",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 from google.protobuf import text_format
 from serving_process import ROW
 
+from penstock.bundle.make import bundle
 from penstock.errors import InputError
 from penstock.pipelines import cli
+from penstock.serving.loading import load_scorer
+from penstock.serving.service import Service
 
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 DATATYPES = {"TYPE_FP64": "tensor(double)", "TYPE_STRING": "tensor(string)",
              "TYPE_INT64": "tensor(int64)"}  # fmt: skip
 
@@ -74,11 +81,59 @@ def test_the_configuration_is_the_graphs(
     assert {column["name"] for column in rules["columns"]} == set(ROW)
 
 
+MISSING: dict[str, Any] = {"number": math.nan, "text": "(missing)", "time": -(2**63)}
+MEANING: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+    "number": (np.float64, float),
+    "text": (object, str),
+    "time": (np.int64, lambda text: (datetime.fromisoformat(text) - EPOCH) // MICROSECOND),
+}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_client_that_feeds_it_as_the_page_says_gets_the_servers_bits(
+    task: str,
+    registered: Callable[..., Any],
+    many_instances: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    version, out = registered(task), tmp_path / "repository"
+    bundle("models:/adult@champion", output=out, tracking_uri=version.store, form="triton")
+    text = (out / "adult" / "config.pbtxt").read_text()
+    config = text_format.Parse(text, tritons_own_form().ModelConfig())
+    threads = {name: int(value.string_value) for name, value in config.parameters.items()}
+    assert threads == {"intra_op_thread_count": 1, "inter_op_thread_count": 1}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads["intra_op_thread_count"]
+    options.inter_op_num_threads = threads["inter_op_thread_count"]
+    session = onnxruntime.InferenceSession(
+        str(out / "adult" / "1" / "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    rows = [*many_instances, dict.fromkeys(ROW), ROW | {"job": "a level nobody saw"}]
+    rules = json.loads((out / "adult" / "rules.json").read_text())
+    given: dict[str, list[Any]] = {}
+    for column in rules["columns"]:
+        form, meaning = MEANING[column["kind"]]
+        values = (row[column["name"]] for row in rows)
+        said = [MISSING[column["kind"]] if v is None else meaning(v) for v in values]
+        given.setdefault(column["input"], []).append(np.array(said, dtype=form))
+    (scores,) = session.run(["scores"], {name: np.stack(g, axis=1) for name, g in given.items()})
+    scorer = load_scorer(version.folder, digest=rules["digest"], export=version.digest)
+    request = json.dumps({"instances": rows}).encode()
+    answer = json.loads(
+        Service(scorer=scorer, name="adult", version="1").predict(request, "v1").body
+    )
+    if task == "binary":
+        positive = rules["classes"].index(rules["positive"])
+        assert scores.tolist() == [pair[positive] for pair in answer["probabilities"]]
+        labels = np.where(scores >= rules["threshold"], positive, 1 - positive)
+        assert [rules["classes"][at] for at in labels] == answer["predictions"]
+        return
+    assert scores.tolist() == answer["predictions" if task == "regression" else "probabilities"]
+
+
 def test_a_version_without_an_onnx_form_has_no_repository(
     registered: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from penstock.bundle.make import bundle
-
     version = registered(onnx=False)
     with pytest.raises(InputError, match="the version has no ONNX form"):
         bundle(

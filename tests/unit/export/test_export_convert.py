@@ -137,6 +137,27 @@ def test_a_tree_of_one_leaf(fit: Fit) -> None:
         assert pair.difference(table(50, seed=5)) < 1e-13
 
 
+def test_no_release_of_onnx_runtime_takes_a_root_for_a_leaf(fit: Fit) -> None:
+    """Before 1.31 it may, where two numbers of a root agree: microsoft/onnxruntime#24679."""
+    mixed = 0
+    for family, parameters in (
+        ("xgboost", {"n_estimators": 40, "gamma": 25.0}),
+        ("lightgbm", {"n_estimators": 40, "num_leaves": 3}),
+        ("extra_trees", {"n_estimators": 40, "max_leaf_nodes": 3}),
+        ("random_forest", {"min_samples_leaf": 1400}),
+    ):
+        pair = fit(family, "binary", 1, **parameters)
+        assert pair.difference(table(50, seed=5)) < 1e-13
+        graph = onnx.load_from_string(pair.content).graph
+        (node,) = (node for node in graph.node if node.op_type == "TreeEnsemble")
+        known = {a.name: np.array(a.ints) for a in node.attribute if a.ints}
+        roots = known["tree_roots"]
+        yes, no = (known[f"nodes_{side}nodeids"][roots] for side in ("true", "false"))
+        assert (yes != no).all(), family
+        mixed += (known["nodes_trueleafs"] != known["nodes_falseleafs"])[roots].sum()
+    assert mixed > 20
+
+
 def test_calendar_parts_of_any_day() -> None:
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import Ridge

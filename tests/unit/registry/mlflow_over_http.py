@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socketserver
 import wsgiref.simple_server
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,10 +28,17 @@ def mlflow_over_http(
 
     monkeypatch.setattr(handlers, "_model_registry_store", None)
     monkeypatch.setattr(handlers, "_tracking_store", None)
-    made = wsgiref.simple_server.make_server(LOOPBACK, 0, around(app), handler_class=_Silent)
+    made = wsgiref.simple_server.make_server(
+        LOOPBACK, 0, around(app), server_class=_Threading, handler_class=_Silent
+    )
     with served(made):
         yield f"http://{LOOPBACK}:{made.server_port}"
 
 
 class _Silent(wsgiref.simple_server.WSGIRequestHandler):
     def log_message(self, *args: object) -> None: ...
+
+
+class _Threading(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
+    # It asks itself for the model that a version is made of.
+    daemon_threads = True

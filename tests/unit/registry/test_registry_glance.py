@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -102,6 +103,35 @@ def test_what_is_no_store_of_mlflow_is_a_sentence(tmp_path: Path) -> None:
 def test_a_server_that_is_down_is_a_sentence() -> None:
     with silent_port() as port, pytest.raises(ServiceError, match="does not answer"):
         glance(NAME, tracking_uri=f"http://{LOOPBACK}:{port}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"<html>no such page</html>",
+        b"[]",
+        b'{"detail": "Not Found"}',
+        b'{"error_code": "ENDPOINT_NOT_FOUND", "message": "No such API."}',
+        b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace \'x\' not found"}',
+    ],
+)
+def test_a_404_that_is_of_no_model_is_not_taken_for_one(
+    uri: str, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    def other(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        start("404 Not Found", [("content-type", "text/plain")])
+        return [said]
+
+    with (
+        mlflow_over_http(uri, monkeypatch, around=lambda _: other) as address,
+        pytest.raises(ServiceError) as caught,
+    ):
+        glance(NAME, tracking_uri=address)
+    assert f"{address}: MLflow refuses (404): {said.decode()}" in str(caught.value)
+
+
+def test_a_model_may_have_any_name(server: str) -> None:
+    assert glance("Workspace 'x' not found", tracking_uri=server) is None
 
 
 def test_mlflow_is_not_imported(uri: str, store: MlflowClient) -> None:
