@@ -42,8 +42,8 @@ def sized(
             so much to give away never runs the step, so it is far below the limit.
         cpu: Requested; not limited, because a limit only slows a step down.
     """
-    # What asks for a container first reads the source of every caller, to name one in an error; each
-    # step of ours has a container.
+    # kfp's question reads the source of every caller, to name one in an error; a step of ours has a
+    # container.
     task._ensure_container_spec_exists = _has_one
     task.set_display_name(title)
     task.set_cpu_request(cpu)
