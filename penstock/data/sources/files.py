@@ -228,7 +228,7 @@ def stored_files(
 
     Args:
         system: The store, as fsspec has it.
-        root: The path that they were found by.
+        root: The start of their paths that is not part of their keys.
         found: Of each file its path there, its name, and what to call it to people.
         source: How they are read.
         folder: Where to; each gets a folder of its own in it.

@@ -16,7 +16,7 @@ from penstock.errors import InputError
 
 @contextlib.contextmanager
 def fetched(
-    system: Any, root: str, *, source: SourceSpec, where: str, beside: Path
+    system: Any, root: str, *, source: SourceSpec, where: str, beside: Path, below: str = ""
 ) -> Iterator[list[FoundFile]]:
     """Yield the files that a path, folder or glob names in a file system at one version.
 
@@ -26,6 +26,7 @@ def fetched(
         source: How they are read.
         where: The address, for people.
         beside: Those that are taken are copied into a folder beside it.
+        below: The start of paths that is another in each version; empty: there is none.
 
     Raises:
         InputError: If nothing is there, or a file is gone.
@@ -44,4 +45,4 @@ def fetched(
             (address, Path(address).name, where if len(remote) == 1 else f"{where}: {address}")
             for address in remote
         ]
-        yield stored_files(system, root, found, source=source, folder=folder)
+        yield stored_files(system, below or root, found, source=source, folder=folder)

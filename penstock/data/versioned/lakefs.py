@@ -62,8 +62,15 @@ def opened(source: SourceSpec, *, address: str, beside: Path) -> Iterator[Opened
         resolved=commit,
         asked=redact(asked),
     )
-    root = f"{repository}/{commit}/{path}"
-    with fetched(_gateway(server), root, source=source, where=shown, beside=beside) as files:
+    below = f"{repository}/{commit}/"
+    with fetched(
+        _gateway(server),
+        below + path,
+        source=source,
+        where=shown,
+        beside=beside,
+        below=below,
+    ) as files:
         yield OpenedVersion(reference, source.model_copy(update={"uri": pinned}), files=files)
 
 

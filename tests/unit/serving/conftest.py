@@ -115,3 +115,17 @@ def exported(
         return made[task]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def start_onnx(start: Start, exported: Callable[..., Exported]) -> Start:
+    """`start_onnx(*options)`: as `start`, of the binary model by ONNX Runtime.
+
+    It is ready in a second and by scikit-learn in four: for tests of what both servers do.
+    """
+
+    def begin(*options: str, fault: str = "", wait: bool = True) -> Server:
+        made = exported()
+        return start(made.folder, *made.options, *options, fault=fault, wait=wait)
+
+    return begin

@@ -156,7 +156,7 @@ def test_a_server_explains_a_row(
     assert (wrong.status_code, 'column "age"' in wrong.json()["error"]) == (400, True)
 
 
-def test_a_model_without_background_says_so(models: Callable[..., Path], start: Start) -> None:
-    answer = start(models()).client.post("/v1/models/adult:explain", json={"instances": [ROW]})
+def test_a_model_without_background_says_so(start_onnx: Start) -> None:
+    answer = start_onnx().client.post("/v1/models/adult:explain", json={"instances": [ROW]})
     assert answer.status_code == 404
     assert "no background rows" in answer.json()["error"]

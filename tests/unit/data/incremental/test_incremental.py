@@ -383,7 +383,7 @@ def test_files_of_a_store_that_were_read_are_not_fetched_again(
         put("abc", 31)
         again("s3://rows/people")
         put("d", 47)
-        fetched = _fetches(monkeypatch)
+        fetched = fetches(monkeypatch)
         _, increment = again("s3://rows/people")
         assert (increment.reused_files, increment.new_files) == (3, 1)
         # The first shows how texts are read, the new one has rows; then all, to compare.
@@ -394,7 +394,7 @@ def test_files_of_a_store_that_were_read_are_not_fetched_again(
         server.stop()
 
 
-def _fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def fetches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets the name of each object of S3 that is copied from now on."""
     from s3fs import S3FileSystem
 
