@@ -128,7 +128,9 @@ def _gate(options: argparse.Namespace) -> int:
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     with in_store(_tracking_uri(options, request)), tempfile.TemporaryDirectory() as place:
-        decision, evaluation = judge(order, scratch=Path(place))
+        decision, evaluation = judge(
+            order, scratch=Path(place), page=options.evaluation is not None
+        )
         _hand_over(options, Path(place))
     for line in (*rule_lines(decision), *beside_lines(evaluation), decision.reason()):
         print(line)

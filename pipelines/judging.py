@@ -57,7 +57,7 @@ class Order:
     image: str = ""
 
 
-def judge(order: Order, *, scratch: Path) -> tuple[Decision, Evaluation]:
+def judge(order: Order, *, scratch: Path, page: bool = True) -> tuple[Decision, Evaluation]:
     """Measure a model on rows that it has not seen and judge it by a policy.
 
     It does what the steps evaluate, probe_serving and decide do, by the same functions. Registered
@@ -67,6 +67,7 @@ def judge(order: Order, *, scratch: Path) -> tuple[Decision, Evaluation]:
         order: What is judged.
         scratch: A folder that is filled: evaluation.json, evaluation.html, operations.json,
             decision.json and decision.html are left in it.
+        page: Whether the evaluation's page is made: its drawings take as long as the rest.
 
     Raises:
         UsageError: If the model, the rows or the champion are not there.
@@ -95,7 +96,7 @@ def judge(order: Order, *, scratch: Path) -> tuple[Decision, Evaluation]:
         policy=order.policy,
         spec=order.spec,
         output=evaluation,
-        report=scratch / "evaluation.html",
+        report=scratch / "evaluation.html" if page else None,
     )
     probe(model, holdout=holdout, policy=order.policy, output=scratch / "operations.json")
     decision = run(

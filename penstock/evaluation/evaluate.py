@@ -56,7 +56,7 @@ def evaluate(
     policy: Policy = _DEFAULT,
     spec: EvaluationSpec,
     output: Path,
-    report: Path,
+    report: Path | None,
     baseline: Path | None = None,
 ) -> Judgement:
     """Measure a model on the holdout and write the evaluation record and its page.
@@ -75,7 +75,7 @@ def evaluate(
         policy: What the gate will ask: whatever its rules need is measured here.
         spec: Confidence, resamples, seed.
         output: Where to write the record (JSON).
-        report: Where to write the page (HTML).
+        report: Where to write the page (HTML); None makes none, and draws nothing.
         baseline: Where to write the baseline (JSON), which later windows of a served version are
             compared with; the evaluation holds its digest. None makes none.
 
@@ -136,7 +136,8 @@ def evaluate(
         **measured_for(policy, context),
         notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
-    files.write_text(report, evaluation_page(evaluation, rows))
+    if report is not None:
+        files.write_text(report, evaluation_page(evaluation, rows))
     if baseline is not None and kept is not None:
         kept.write(baseline)
     evaluation.write(output)

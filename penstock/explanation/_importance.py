@@ -9,9 +9,10 @@ matter little.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 
 from penstock.explanation._sample import Sample
 from penstock.metrics import METRICS, Metric
@@ -22,6 +23,9 @@ LEAST_REPEATS = 3
 
 BUDGET = 2_000_000
 """Rows that may be scored for all columns together, unless that is under three repeats."""
+
+_CELLS = 2**20
+"""Rows times columns that are scored at once, unless one repeat alone has more."""
 
 _T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """97.5 % quantile of Student's t by the number of repeats, with one degree of freedom less."""
@@ -99,14 +103,13 @@ def _column(
     repeats: int,
     chance: np.random.Generator,
 ) -> Estimate | None:
-    losses, spread = [], []
+    orders, draws = [], []
     for _ in range(repeats):
-        shuffled = sample.frame.copy(deep=False)
-        order = chance.permutation(len(shuffled))
-        shuffled[column] = shuffled[column].to_numpy()[order]
-        scores = sample.answers(shuffled)
+        orders.append(chance.permutation(len(sample.frame)))
+        draws.append(chance.choice(known, size=len(known)))
+    losses, spread = [], []
+    for scores, drawn in zip(_shuffled_answers(sample, column, orders), draws, strict=True):
         without = _measured(sample, metric, scores, known)
-        drawn = chance.choice(known, size=len(known))
         again = _measured(sample, metric, sample.scores, drawn)
         again_without = _measured(sample, metric, scores, drawn)
         if without is not None and again is not None and again_without is not None:
@@ -117,6 +120,19 @@ def _column(
     value = float(np.mean(losses))
     half = _T[len(losses)] * float(np.std(spread, ddof=1))
     return Estimate(value=value, low=value - half, high=value + half)
+
+
+def _shuffled_answers(
+    sample: Sample, column: str, orders: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Yield the scores with the column in each order: a call costs as much as thousands of rows."""
+    rows, values = len(sample.frame), sample.frame[column].to_numpy()
+    together = max(1, _CELLS // max(1, rows * len(sample.columns)))
+    for start in range(0, len(orders), together):
+        some = orders[start : start + together]
+        tall = pd.concat([sample.frame] * len(some), ignore_index=True)
+        tall[column] = np.concatenate([values[order] for order in some])
+        yield from np.split(sample.answers(tall), len(some))
 
 
 def _measured(sample: Sample, metric: Metric, scores: np.ndarray, rows: np.ndarray) -> float | None:

@@ -9,17 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from penstock import tracking
 from penstock.errors import IntegrityError
 from penstock.records.approval import Approval
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence
 from penstock.registry import approvals, audit
 from penstock.registry.card import final_card
-from penstock.registry.evidence import fetch_pack
 from penstock.registry.pack_records import PackRecords, read_pack
 from penstock.registry.spec import CardSpec
-from penstock.registry.verify import verify
-from penstock.registry.versions import Version, answers
+from penstock.registry.verify import fetch_verified
+from penstock.registry.versions import Version
 
 UNKNOWN = "Not known: the evidence of this version does not say it."
 
@@ -83,24 +81,18 @@ def read_facts(uri: str, *, tracking_uri: str) -> Facts:
         IntegrityError: If its evidence does not hold, or there is none.
         ServiceError: If the registry does not answer.
     """
-    version, checks = verify(uri, tracking_uri=tracking_uri)
-    bad = [f"{check.name} ({check.verdict})" for check in checks if not check.good]
-    if bad:
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        raise IntegrityError(
-            f"its evidence does not hold, so no passport is made of it: "
-            f"{', '.join(bad[:_NAMED])}{more}",
-            where=version.uri,
-            remedy=f"penstock verify {version.uri} lists every check.",
-        )
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        tags = dict(store.get_registered_model(version.name).tags)
     with TemporaryDirectory() as place:
-        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
-        if pack is None:
-            raise IntegrityError("its evidence is gone since it was verified", where=version.uri)
-        return _facts(version, pack, tags)
+        found = fetch_verified(uri, tracking_uri=tracking_uri, into=Path(place))
+        bad = [f"{check.name} ({check.verdict})" for check in found.checks if not check.good]
+        if bad or found.pack is None:
+            more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+            raise IntegrityError(
+                f"its evidence does not hold, so no passport is made of it: "
+                f"{', '.join(bad[:_NAMED])}{more}",
+                where=found.version.uri,
+                remedy=f"penstock verify {found.version.uri} lists every check.",
+            )
+        return _facts(found.version, found.pack, found.model_tags)
 
 
 def _facts(version: Version, pack: Path, tags: dict[str, str]) -> Facts:

@@ -15,10 +15,9 @@ from penstock.records.decision import Decision
 from penstock.records.evidence import FOLDER, folder_of
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Actor
-from penstock.registry.evidence import fetch_pack
 from penstock.registry.signing_key import SIGNING_KEY
 from penstock.registry.signing_people import approvals_that_count, sign_given
-from penstock.registry.verify import verify
+from penstock.registry.verify import fetch_verified
 from penstock.registry.versions import Version, answers
 
 SIGNED = "signed"
@@ -44,24 +43,18 @@ def sign_again(uri: str, *, actor: Actor, tracking_uri: str) -> tuple[Version, s
         IntegrityError: If something of the version does not hold; nothing is signed then.
         ServiceError: If the registry does not answer.
     """
-    version, checks = verify(uri, tracking_uri=tracking_uri)
-    bad = [f"{check.name} ({check.verdict})" for check in checks if not check.good]
-    if bad:
-        raise IntegrityError(
-            f"it is not signed, because {len(bad)} checks do not hold: {', '.join(bad[:3])}",
-            where=version.uri,
-            remedy=f"penstock verify {version.uri} lists every check.",
-        )
     store = tracking.client(tracking_uri)
     with TemporaryDirectory() as place:
-        folder = Path(place) / "model"
-        versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
-        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
-        assert pack is not None  # `verify` has looked into it.
+        found = fetch_verified(uri, tracking_uri=tracking_uri, into=Path(place))
+        version, folder, pack = found.version, found.model, found.pack
+        bad = [f"{check.name} ({check.verdict})" for check in found.checks if not check.good]
+        if bad or pack is None:
+            raise IntegrityError(
+                f"it is not signed, because {len(bad)} checks do not hold: {', '.join(bad[:3])}",
+                where=version.uri,
+                remedy=f"penstock verify {version.uri} lists every check.",
+            )
         decision = Decision.read(pack / "decision.json")
-        # It was fetched once more since it was checked.
-        if decision.digest() != version.tags.get(versions.DECISION_DIGEST, ""):
-            raise IntegrityError("the decision was altered while it was signed", where=version.uri)
         policy = _policy(pack)
         key = signing.sign_model(folder, decision=decision, policy=policy, name=version.name)
         if not key:

@@ -52,7 +52,33 @@ class Check:
         return self.verdict in ("holds", "not signed", "not there")
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """A version as it was downloaded, and what was found of these very files and tags.
+
+    Attributes:
+        version: It, with its tags.
+        model_tags: Those of its registered model, which hold the audit log.
+        model: The folder of its model.
+        pack: The folder of its evidence; None: there is none.
+        checks: What was found.
+    """
+
+    version: Version
+    model_tags: dict[str, str]
+    model: Path
+    pack: Path | None
+    checks: list[Check]
+
+
 def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Version, list[Check]]:
+    """Download a version with its evidence and check all of it, as `fetch_verified` does."""
+    with TemporaryDirectory() as place:
+        found = fetch_verified(uri, tracking_uri=tracking_uri, into=Path(place), key=key)
+        return found.version, found.checks
+
+
+def fetch_verified(uri: str, *, tracking_uri: str, into: Path, key: Path | None = None) -> Fetched:
     """Download a version with its evidence and check all of it.
 
     Only the digests in the tags, the audit log that chains them and, where a key is given, the
@@ -61,6 +87,7 @@ def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Ver
     Args:
         uri: `models:/name/3` or `models:/name@alias`.
         tracking_uri: The MLflow store.
+        into: An empty folder to download into.
         key: The public key to verify with, PEM. With a key a version that is not signed fails.
 
     Raises:
@@ -77,21 +104,19 @@ def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Ver
     with answers(tracking_uri):
         model_tags = dict(store.get_registered_model(version.name).tags)
     log = audit.read(model_tags)
-    with TemporaryDirectory() as place:
-        pack, signature = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
-        checks = [
-            *_model(version, Path(place) / "model", tracking_uri=tracking_uri),
-            *(_pack(version, pack) if pack else _no_pack(version)),
-            *_signature(pack, signature, key=key),
-            *_vouched(version, Path(place) / "model", key=key),
-            *_people(version, pack, log),
-            *_rollouts(version, log, tracking_uri=tracking_uri, into=Path(place)),
-        ]
-    return version, [
-        *checks,
+    folder = into / "model"
+    pack, signature = fetch_pack(version, tracking_uri=tracking_uri, into=into)
+    checks = [
+        *_model(version, folder, tracking_uri=tracking_uri),
+        *(_pack(version, pack) if pack else _no_pack(version)),
+        *_signature(pack, signature, key=key),
+        *_vouched(version, folder, key=key),
+        *_people(version, pack, log),
+        *_rollouts(version, log, tracking_uri=tracking_uri, into=into),
         *_trail(version, log),
         *_champion(version, log, tracking_uri),
     ]
+    return Fetched(version, model_tags, folder, pack, checks)
 
 
 def _same(name: str, expected: str, found: str) -> Check:

@@ -6,7 +6,9 @@ import csv
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import every_path
 import pytest
@@ -17,6 +19,7 @@ from test_boosted import plain
 from penstock import project
 from penstock.bundle.make import bundle
 from penstock.errors import InputError
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import for_run
 
@@ -39,7 +42,20 @@ PROJECT = {
         "folds": 2,
     },
     "deployment": {"port": 0},
+    "monitoring": {"min_rows": 200},
 }  # fmt: skip
+
+MLFLOW = """
+import json, sys
+import mlflow, pandas
+store, version = sys.argv[1:]
+mlflow.set_tracking_uri(store)
+frame = pandas.DataFrame(json.load(sys.stdin), dtype=object)
+answers = {"predictions": mlflow.pyfunc.load_model(version).predict(frame).tolist()}
+fitted = mlflow.sklearn.load_model(version)
+answers["positive"] = fitted.predict_proba(frame)[:, list(fitted.classes_).index("out")].tolist()
+print(json.dumps(answers))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +94,52 @@ def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str]) -> 
     assert "churn.models:make, churn.features:Centred, churn.metrics:cost" in card
 
 
-def test_server_and_batch_give_the_same_bits(shell, released: tuple[Path, str]) -> None:
+def test_server_batch_and_mlflow_give_the_same_bits(shell, released: tuple[Path, str]) -> None:
     file, text = released
     url = re.search(r"Served at +(\S+)", text)[1]
-    table = ring(200)
-    rows = [
-        dict(zip(table, map(plain, row), strict=True)) for row in zip(*table.values(), strict=True)
-    ]
-    rows = [{name: value for name, value in row.items() if name != "y"} for row in rows]
+    rows = asked(200)
     served = every_path.by_server(url, "bells", rows)
     folder = file.parent / "asked"
     folder.mkdir()
     penstock = every_path.command(shell, file)
     assert every_path.by_batch(penstock, "models:/bells/1", rows, folder=folder) == served
+    store = f"sqlite:///{file.parent / '.penstock' / 'mlflow.db'}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", MLFLOW, store, "models:/bells/1"],
+        input=json.dumps(rows),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["predictions"] == served["predictions"]
+    # Of two classes a server computes the other one's from the positive one's.
+    assert found["positive"] == [pair[1] for pair in served["probabilities"]]
+    assert len(set(found["positive"])) > 100
+
+
+def test_the_monitor_finds_no_fault_in_what_was_asked(shell, released: tuple[Path, str]) -> None:
+    file, text = released
+    url = re.search(r"Served at +(\S+)", text)[1]
+    every_path.by_server(url, "bells", asked(400, seed=6))
+    done = shell("monitor", str(file), "--once")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state, _ = MonitorFolder(file.parent / ".penstock").read(service="bells")
+    assert state.last.rows >= 400
+    assert (state.last.lost, state.last.problem, state.last.missing) == (0, "", ())
+    assert {one.column for one in state.last.distances} >= {"a", "b", "kind"}
+    assert state.verdict.kind == "healthy", state.verdict
+
+
+def asked(rows: int, **how: int) -> list[dict[str, Any]]:
+    """Rows without their target, as requests have them."""
+    table = ring(rows, **how)
+    table.pop("y")
+    return [
+        dict(zip(table, map(plain, row), strict=True)) for row in zip(*table.values(), strict=True)
+    ]
 
 
 def test_what_is_compiled_has_the_digest_and_no_source(released: tuple[Path, str]) -> None:

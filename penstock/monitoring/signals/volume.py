@@ -14,7 +14,6 @@ not usual.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -226,9 +225,7 @@ def _judged(past: _Past, rows: float, length: int, spec: VolumeSpec) -> _Judged 
 
 def _room(typical: Floats, slots: Floats, *, length: int) -> tuple[float, float]:
     """Return how far below and above what the others make usual earlier periods were."""
-    others = _medians(slots)
-    if len(slots) <= _MANY:
-        others = np.stack([_medians(np.delete(slots, k, axis=0)) for k in range(len(slots))])
+    others = _medians_of_others(slots) if len(slots) <= _MANY else _medians(slots)
     ratios = ((_table(typical, slots.shape[1]) + _FEW) / (others + _FEW)).ravel()
     if not np.isfinite(ratios).any():
         return 1.0, 1.0
@@ -264,10 +261,26 @@ def _table(values: Floats, step: int) -> Floats:
 
 
 def _medians(slots: Floats) -> Floats:
-    with warnings.catch_warnings():
-        # A column of which nothing is known has no median.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmedian(slots, axis=0))
+    """Return the median of what is known in each column, NaN where nothing is.
+
+    As `np.nanmedian`, which takes thirty times as long on tables this small.
+    """
+    known = (~np.isnan(slots)).sum(axis=-2, keepdims=True)
+    # NaN stand last.
+    ordered = np.sort(slots, axis=-2)
+    below, above = (
+        np.take_along_axis(ordered, at, axis=-2)
+        for at in (np.maximum(known - 1, 0) // 2, known // 2)
+    )
+    return np.asarray((below + above) / 2)[..., 0, :]
+
+
+def _medians_of_others(slots: Floats) -> Floats:
+    """Return for each cell the median of the other ones in its column."""
+    others = np.repeat(slots[np.newaxis], len(slots), axis=0)
+    each = np.arange(len(slots))
+    others[each, each] = np.nan
+    return _medians(others)
 
 
 def _figure(past: _Past, rows: float, *, until: int, length: int, spec: VolumeSpec) -> Volume:

@@ -60,6 +60,7 @@ def ask(url: str, rows: list[dict[str, Any]], request: str) -> list[bool]:
         headers={"x-request-id": request},
         trust_env=False,
         timeout=60,
+        verify=False,
     )
     assert answered.status_code == 200, answered.text
     left: list[bool] = answered.json()["abstained"]

@@ -26,7 +26,7 @@ def measured(world, out: Path, **given) -> tuple[Evaluation, Baseline]:
         policy=given.pop("policy", Policy()),
         spec=EvaluationSpec(resamples=100),
         output=out / "evaluation.json",
-        report=out / "report.html",
+        report=None,
         baseline=out / "baseline.json",
     ).evaluation
     return found, Baseline.read(out / "baseline.json")

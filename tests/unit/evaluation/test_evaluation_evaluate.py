@@ -39,8 +39,13 @@ def run(world, out: Path, *, spec: EvaluationSpec = SPEC, **given) -> Judgement:
         spec=spec,
         policy=given.pop("policy", Policy()),
         output=out / "evaluation.json",
-        report=out / "report.html",
+        report=out / "report.html" if given.pop("page", True) else None,
     )
+
+
+def measured(world, out: Path, **given) -> Evaluation:
+    """Return the record alone: the page's drawings take as long as all the rest."""
+    return run(world, out, page=False, **given).evaluation
 
 
 def refused(world, out: Path, **given) -> InputError:
@@ -63,7 +68,7 @@ def truth_of(folder: Path, record) -> np.ndarray:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_record_holds_every_metric_of_every_model(worlds, task, tmp_path, capsys) -> None:
     world = worlds(task)
-    found = run(world, tmp_path).evaluation
+    found = measured(world, tmp_path)
     assert Evaluation.read(tmp_path / "evaluation.json") == found
     assert [s.name for s in found.scores][:2] == ["candidate", "champion"]
     trivial = "mean" if task == "regression" else "majority"
@@ -96,7 +101,7 @@ def test_the_record_holds_every_metric_of_every_model(worlds, task, tmp_path, ca
 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_advantage_above_zero_means_better_whatever_the_metric(worlds, task, tmp_path) -> None:
-    found = run(worlds(task), tmp_path).evaluation
+    found = measured(worlds(task), tmp_path)
     trivial = "mean" if task == "regression" else "majority"
     assert len(found.comparisons) == 3 * len(found.higher_is_better)
     for comparison in found.comparisons:
@@ -122,7 +127,7 @@ def test_an_interval_of_less_confidence_is_narrower(worlds, tmp_path) -> None:
     figures = []
     for confidence in (0.99, 0.8):
         spec = EvaluationSpec(confidence=confidence)
-        found = run(worlds("binary"), tmp_path / str(confidence), spec=spec).evaluation
+        found = measured(worlds("binary"), tmp_path / str(confidence), spec=spec)
         figures.append(found.candidate.metrics)
     for name in figures[0]:
         wide, narrow = (of[name] for of in figures)
@@ -152,7 +157,7 @@ def test_the_page_is_whole_and_reaches_out_to_nothing(worlds, task, tmp_path) ->
 
 
 def test_the_curves_for_kubeflow_are_short_finite_and_whole(worlds, tmp_path) -> None:
-    judged = run(worlds("binary"), tmp_path)
+    judged = run(worlds("binary"), tmp_path, page=False)
     fall_out, recall, thresholds = judged.roc
     assert len(fall_out) == len(recall) == len(thresholds) <= 200
     assert (fall_out[0], recall[0]) == (0, 0)
@@ -171,16 +176,16 @@ def test_the_curves_for_kubeflow_are_short_finite_and_whole(worlds, tmp_path) ->
 
 
 def test_only_a_classification_has_a_confusion_and_only_two_classes_a_roc(worlds, tmp_path) -> None:
-    several = run(worlds("multiclass"), tmp_path / "m")
+    several = run(worlds("multiclass"), tmp_path / "m", page=False)
     assert several.roc is None
     assert several.confusion[0] == ["0", "1", "2"]
-    number = run(worlds("regression"), tmp_path / "r")
+    number = run(worlds("regression"), tmp_path / "r", page=False)
     assert (number.roc, number.confusion) == (None, None)
 
 
 def test_the_threshold_is_the_models_own_and_is_not_moved(worlds, make, tmp_path) -> None:
     world = worlds("binary")
-    found = run(world, tmp_path / "a").evaluation
+    found = measured(world, tmp_path / "a")
     assert found.threshold == 0.4
     strict = make.save(
         tmp_path / "strict", "binary", make.estimators("binary")["candidate"], threshold=0.9
@@ -219,12 +224,12 @@ def test_rows_and_answers_stay_together_across_batches(worlds, make, tmp_path) -
 
 
 def test_the_champion_is_judged_on_the_same_rows(worlds, tmp_path) -> None:
-    found = run(worlds("binary"), tmp_path).evaluation
+    found = measured(worlds("binary"), tmp_path)
     assert found.champion == "models:/y/7"
     swapped = replace(
         worlds("binary"), model=worlds("binary").champion, champion=worlds("binary").model
     )
-    back = run(swapped, tmp_path / "back").evaluation
+    back = measured(swapped, tmp_path / "back")
     for metric in found.higher_is_better:
         ahead = found.comparison(against="champion", metric=metric).advantage
         behind = back.comparison(against="champion", metric=metric).advantage
@@ -234,7 +239,7 @@ def test_the_champion_is_judged_on_the_same_rows(worlds, tmp_path) -> None:
 
 
 def test_a_champion_without_a_name_still_counts_for_the_gate(worlds, tmp_path) -> None:
-    found = run(worlds("binary"), tmp_path, champion_uri="").evaluation
+    found = measured(worlds("binary"), tmp_path, champion_uri="")
     assert found.champion == models.load(worlds("binary").champion).digest
     rule = next(r for r in decide(found, policy=Policy()).rules if r.rule == "champion")
     assert rule.verdict != "not applicable"
@@ -242,7 +247,7 @@ def test_a_champion_without_a_name_still_counts_for_the_gate(worlds, tmp_path) -
 
 def test_the_champion_being_the_candidate_is_said(worlds, tmp_path) -> None:
     world = worlds("binary")
-    found = run(world, tmp_path, champion=world.model).evaluation
+    found = measured(world, tmp_path, champion=world.model)
     assert "The champion is this very model." in found.notes
     for metric in found.higher_is_better:
         advantage = found.comparison(against="champion", metric=metric).advantage
@@ -253,12 +258,12 @@ def test_a_champion_from_other_data_is_said(worlds, make, tmp_path) -> None:
     world = worlds("binary")
     estimator = make.estimators("binary")["champion"]
     older = make.save(tmp_path / "older", "binary", estimator, dataset="rows1:" + "1" * 32)
-    found = run(world, tmp_path / "out", champion=older).evaluation
+    found = measured(world, tmp_path / "out", champion=older)
     assert any("may hold rows of this holdout" in note for note in found.notes)
     seen = make.save(
         tmp_path / "seen", "binary", estimator, dataset=read_dataset(world.holdout).content
     )
-    found = run(world, tmp_path / "out2", champion=seen).evaluation
+    found = measured(world, tmp_path / "out2", champion=seen)
     assert any("trained on this holdout" in note for note in found.notes)
 
 
@@ -289,7 +294,7 @@ def test_the_data_it_was_trained_on_is_refused_by_digest(worlds, make, tmp_path,
 
 def test_a_table_that_was_not_split_is_taken(worlds, make, tmp_path, out) -> None:
     table = make.write(tmp_path / "test", make.rows("binary", 200, seed=5), part=None)
-    assert run(worlds("binary"), out, holdout=table).evaluation.rows == 200
+    assert measured(worlds("binary"), out, holdout=table).rows == 200
 
 
 def test_a_missing_target_is_refused(worlds, make, tmp_path, out) -> None:
@@ -365,7 +370,7 @@ def test_an_unseen_class_counts_as_wrong_and_is_said(worlds, make, task, tmp_pat
 
 def test_few_rows_are_said(worlds, make, tmp_path, out) -> None:
     holdout = make.write(tmp_path / "h", make.rows("binary", 25, seed=6))
-    found = run(worlds("binary"), out, holdout=holdout).evaluation
+    found = measured(worlds("binary"), out, holdout=holdout)
     assert any("has only 25 rows" in note for note in found.notes)
 
 
@@ -388,7 +393,7 @@ def test_a_metric_without_an_honest_interval_is_left_out(worlds, make, tmp_path,
 def test_twenty_rows_of_a_class_are_enough(worlds, make, tmp_path, out) -> None:
     raw = make.rows("binary", 200, seed=5)
     raw["y"] = ["yes"] * 20 + ["no"] * 180
-    found = run(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw)).evaluation
+    found = measured(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw))
     assert set(found.higher_is_better) == set(names_for("binary"))
 
 
@@ -415,7 +420,7 @@ def test_two_models_that_never_differ_may_differ_on_other_rows(worlds, make, tmp
         make.estimators("binary")["candidate"],
         parameters={"C": 0.2},  # Another record, so another digest; the answers are the same.
     )
-    found = run(world, tmp_path / "out", champion=twin).evaluation
+    found = measured(world, tmp_path / "out", champion=twin)
     for metric in found.higher_is_better:
         comparison = found.comparison(against="champion", metric=metric)
         advantage = comparison.advantage
@@ -432,7 +437,7 @@ def test_the_same_model_trained_again_is_itself(worlds, make, tmp_path, changes,
     estimator = make.estimators("binary")["candidate"]
     facts = {"mlflow_run": "another", "commit": "other", "seed": 7, **changes}
     champion = make.save(tmp_path / "again", "binary", estimator, **facts)
-    found = run(worlds("binary"), tmp_path / "out", champion=champion).evaluation
+    found = measured(worlds("binary"), tmp_path / "out", champion=champion)
     comparison = found.comparison(against="champion", metric="roc_auc")
     assert (comparison.method == "the same model, trained again") is again
     assert (comparison.advantage.low == comparison.advantage.high == 0) is again
@@ -440,7 +445,7 @@ def test_the_same_model_trained_again_is_itself(worlds, make, tmp_path, changes,
 
 def test_every_comparison_says_its_method(worlds, tmp_path) -> None:
     for task in TASKS:
-        found = run(worlds(task), tmp_path / task).evaluation
+        found = measured(worlds(task), tmp_path / task)
         for comparison in found.comparisons:
             assert comparison.method in {
                 "Tango's score interval",
@@ -483,13 +488,13 @@ def not_compared(world, out: Path, **given) -> Evaluation:
 
 
 def test_no_champion_is_a_case_of_its_own(worlds, out) -> None:
-    found = run(worlds("binary"), out, champion=None).evaluation
+    found = measured(worlds("binary"), out, champion=None)
     assert (found.champion_state, found.champion, found.champion_note) == ("none", "", "")
     assert beside(found).verdict == "not applicable"
 
 
 def test_a_champion_on_the_same_rows_is_compared(worlds, out) -> None:
-    found = run(worlds("binary"), out).evaluation
+    found = measured(worlds("binary"), out)
     assert (found.champion_state, found.champion) == ("compared", "models:/y/7")
     assert beside(found).verdict == "pass"
     assert f"both on the same 400 rows ({found.dataset})" in beside(found).sentence
@@ -590,13 +595,13 @@ def test_superiority_is_asked_for_by_itself(worlds, tmp_path) -> None:
         ("worse", world.champion, "pass"),
         ("itself", world.model, "fail"),
     ):
-        found = run(world, tmp_path / name, champion=champion, policy=policy).evaluation
+        found = measured(world, tmp_path / name, champion=champion, policy=policy)
         rules = {rule.rule: rule for rule in decide(found, policy=policy).rules}
         assert rules["champion"].verdict == "pass"
         assert rules["champion superiority"].verdict == verdict
         assert rules["champion superiority"].bound == 0
     assert "champion superiority" not in {
-        r.rule for r in decide(run(world, tmp_path / "plain").evaluation, policy=Policy()).rules
+        r.rule for r in decide(measured(world, tmp_path / "plain"), policy=Policy()).rules
     }
 
 
@@ -669,6 +674,6 @@ def test_classes_that_are_no_text_are_told_apart(worlds, make, true, tmp_path, o
         baselines=None,
         champion=None,
     )
-    plain = run(worlds("binary"), tmp_path / "plain").evaluation.scores_of("candidate").metrics
+    plain = measured(worlds("binary"), tmp_path / "plain").scores_of("candidate").metrics
     assert judged.evaluation.scores_of("candidate").metrics == plain
     assert judged.confusion[0] == [str(type(true)(0)), str(true)]

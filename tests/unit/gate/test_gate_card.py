@@ -38,7 +38,7 @@ def records(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         baselines=gate_world.baselines,
         spec=EvaluationSpec(resamples=200),
         output=home / "evaluation.json",
-        report=home / "evaluation.html",
+        report=None,
     ).evaluation
     decision = decide(evaluation, policy=Policy())
     explanation = explain(

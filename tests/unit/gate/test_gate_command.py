@@ -78,7 +78,7 @@ def registered(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> str
             policy=policy,
             spec=EvaluationSpec(resamples=100),
             output=home / f"{name}.json",
-            report=home / f"{name}.html",
+            report=None,
         )
         register(
             gate_world.home / f"{name}-model",
@@ -136,7 +136,7 @@ def test_it_decides_as_the_steps_of_a_pipeline_do(
         policy=policy,
         spec=EvaluationSpec(),
         output=tmp_path / "e.json",
-        report=tmp_path / "e.html",
+        report=None,
     )
     operations = probe(
         gate_world.good, holdout=gate_world.holdout, policy=policy, output=tmp_path / "o.json"

@@ -76,7 +76,7 @@ def _evaluated(gate_world: Any, place: Path, policy: Policy) -> Evaluation:
         policy=policy,
         spec=EvaluationSpec(resamples=100),
         output=place / "evaluation.json",
-        report=place / "evaluation.html",
+        report=None,
     )
     return Evaluation.read(place / "evaluation.json")
 

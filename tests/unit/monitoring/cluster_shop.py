@@ -46,7 +46,10 @@ def s3_bucket(name: str) -> Iterator[str]:
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://{LOOPBACK}:{port}"
     try:
-        with pytest.MonkeyPatch.context() as patch, httpx.Client(trust_env=False) as client:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            httpx.Client(trust_env=False, verify=False) as client,
+        ):
             patch.setenv("AWS_ENDPOINT_URL", url)
             patch.setenv("AWS_ACCESS_KEY_ID", "key")
             patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

@@ -85,6 +85,28 @@ def test_documents_that_were_forged_with_their_digests_are_found_by_the_evidence
         compare_passport(passport, uri=URI, tracking_uri=registry.uri)
 
 
+def test_the_evidence_is_fetched_once(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was verified is what the passport is made from: of two downloads it might not be."""
+    from mlflow import MlflowClient
+
+    registry.registered()
+    fetched: list[str] = []
+    download = MlflowClient.download_artifacts
+
+    def counting(self: MlflowClient, run_id: str, path: str, dst_path: str | None = None) -> str:
+        fetched.append(path)
+        return str(download(self, run_id, path, dst_path))
+
+    monkeypatch.setattr(MlflowClient, "download_artifacts", counting)
+    write_passport(URI, tracking_uri=registry.uri, folder=tmp_path / "passport")
+    (pack,) = fetched
+    assert pack.startswith("evidence/")
+    compare_passport(tmp_path / "passport", uri=URI, tracking_uri=registry.uri)
+    assert fetched == [pack, pack]
+
+
 def test_none_is_made_of_evidence_that_does_not_hold(registry: Registry, tmp_path: Path) -> None:
     registration, _ = registry.registered()
     with (registry.pack(registration) / "evaluation.json").open("a") as stream:

@@ -9,11 +9,13 @@ PENSTOCK_EFFECTS_EVERY=1, which takes hours.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,6 +26,7 @@ from typing import Any
 import httpx
 import pytest
 from cluster_emulator import Cluster, kubeconfig_of, running
+from fresh_store import fresh_store
 from killing import Ending, Fault, run
 from rollout_world import POLICY, Home, decision_on, write_holdout
 from router_parts import stub_servers
@@ -62,6 +65,8 @@ class Template:
 
     folder: Path
     holdout: Path
+    # It goes with this.
+    place: tempfile.TemporaryDirectory[str]
     orders: dict[int, Order] = field(default_factory=dict)
 
     def store(self, name: str) -> Path:
@@ -69,14 +74,17 @@ class Template:
 
 
 @pytest.fixture(scope="module")
-def template(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Template:
-    folder = tmp_path_factory.mktemp("template")
-    made = Template(folder, write_holdout(folder / "holdout", instances))
-    uri = f"sqlite:///{folder / 'work.db'}"
+def template(models: Callable[..., Path], instances: list[dict[str, Any]]) -> Template:
+    return _made(models, json.dumps(instances))
+
+
+# Other modules have this fixture too, and what it makes is only read.
+@functools.cache
+def _made(models: Callable[..., Path], instances: str) -> Template:
+    place = tempfile.TemporaryDirectory(prefix="penstock-template-")
+    folder = Path(place.name)
+    made = Template(folder, write_holdout(folder / "holdout", json.loads(instances)), place)
+    uri = fresh_store(folder, "work.db")
     for version, before in ((1, ""), (2, "models:/adult/1")):
         model = models(depth=version + 1)
         decision = decision_on(
@@ -159,7 +167,7 @@ class Trial(Home):
         assert len(self.processes()) == (0 if champion is None else 2), self.processes()
         if champion is not None and state is not None:
             address = f"http://127.0.0.1:{state.port}/v1/models/adult:predict"
-            answer = httpx.post(address, json={}, trust_env=False)
+            answer = httpx.post(address, json={}, trust_env=False, verify=False)
             assert answer.json()["model_version"] == str(champion)
 
     def stop(self) -> None:
@@ -240,7 +248,7 @@ class ClusterTrial(Trial):
         assert names == ([] if champion is None else [f"adult-v{champion}"])
         if champion is not None:
             address = f"{self.cluster.gateway_url}/v1/models/adult:predict"
-            answer = httpx.post(address, json={}, trust_env=False)
+            answer = httpx.post(address, json={}, trust_env=False, verify=False)
             assert answer.json()["model_version"] == str(champion)
 
     def stop(self) -> None:

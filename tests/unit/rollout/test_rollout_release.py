@@ -277,7 +277,7 @@ def test_stopping_leaves_nothing(world: World, serving: Deployment) -> None:
     assert status(world.home) == []
     assert stop(world.home) == []
     with pytest.raises(httpx.ConnectError):
-        httpx.get(serving.url, trust_env=False)
+        httpx.get(serving.url, trust_env=False, verify=False)
 
 
 def _assert_untouched(world: World, serving: Deployment, depth: int) -> None:

@@ -38,7 +38,7 @@ class Server:
     def __init__(self, folder: Path | str, log: Path, *options: str, fault: str = "") -> None:
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=60, verify=False)
         module = "penstock.serving.fault_injection" if fault else "penstock.serving"
         command = [sys.executable, "-m", module, "--model", str(folder), "--port", str(self.port)]
         if isinstance(folder, Path):

@@ -42,9 +42,7 @@ def _label(request_id: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tight(
-    models: Callable[..., Path], start: Start, tmp_path_factory: pytest.TempPathFactory
-) -> Server:
+def tight(start_onnx: Start, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server with narrow bounds that captures what it answers."""
     folder = tmp_path_factory.mktemp("tight")
     options = {
@@ -54,7 +52,7 @@ def tight(
         "--capture": str(folder),
         "--log": str(folder / "server.log"),
     }
-    return start(models(), *[word for pair in options.items() for word in pair])
+    return start_onnx(*[word for pair in options.items() for word in pair])
 
 
 def _threads(server: Server) -> dict[str, float]:
@@ -201,10 +199,10 @@ def test_heads_and_connections_are_bounded(tight: Server) -> None:
 
 
 def test_labels_are_taken_with_the_token_alone_where_others_reach_the_server(
-    models: Callable[..., Path], start: Start, tmp_path: Path
+    start_onnx: Start, tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
-    server = start(models(), "--host", "0.0.0.0", "--feedback-token-file", str(token))
+    server = start_onnx("--host", "0.0.0.0", "--feedback-token-file", str(token))
     server.predict(ROW, x_request_id="a")
 
     def send(**headers: str) -> int:

@@ -81,7 +81,9 @@ class Prometheus:
     url: str
 
     def get(self, path: str, **parameters: Any) -> Any:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, trust_env=False)
+        answer = httpx.get(
+            f"{self.url}/api/v1/{path}", params=parameters, trust_env=False, verify=False
+        )
         if answer.status_code == 503:
             # It has begun to listen and is not ready: that is no answer in JSON.
             answer.raise_for_status()
@@ -312,7 +314,7 @@ def ask(stable: Server, faulty: Server, proxy: int, over: threading.Event) -> No
     odd = ROW | {"job": "a level nobody saw", "hours per-week": None}
     number = 0
     url = f"http://127.0.0.1:{proxy}"
-    with httpx.Client(base_url=url, trust_env=False) as users:
+    with httpx.Client(base_url=url, trust_env=False, verify=False) as users:
         while not over.wait(0.2):
             number += 1
             answer = stable.predict(*[odd] * 20, x_request_id=f"r-{number}")

@@ -275,10 +275,8 @@ def _label(request_id: str, label: str, row: int = 0) -> dict[str, Any]:
     return {"request_id": request_id, "row": row, "label": label}
 
 
-def test_a_server_captures_and_joins(
-    models: Callable[..., Path], start: Start, tmp_path: Path
-) -> None:
-    server = start(models(), "--capture", str(tmp_path / "kept"))
+def test_a_server_captures_and_joins(start_onnx: Start, tmp_path: Path) -> None:
+    server = start_onnx("--capture", str(tmp_path / "kept"))
     first = server.predict(ROW, ROW | {"job": None}, x_request_id="u").json()
     server.predict(ROW, x_request_id="c", x_penstock_mirror=KEY)
     server.predict(ROW, x_request_id="r", x_penstock_replay=KEY)
@@ -360,9 +358,9 @@ def test_a_server_that_begins_anew_knows_what_it_answered(
 
 
 def test_a_server_that_is_killed_leaves_at_most_one_torn_line(
-    models: Callable[..., Path], start: Start, tmp_path: Path
+    start_onnx: Start, tmp_path: Path
 ) -> None:
-    server = start(models(), "--capture", str(tmp_path / "kept"))
+    server = start_onnx("--capture", str(tmp_path / "kept"))
     answered: list[int] = []
 
     def ask() -> None:

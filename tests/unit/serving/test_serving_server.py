@@ -74,6 +74,7 @@ def test_health_readiness_and_metadata(server: Server) -> None:
     described = get("/v2/models/adult")
     assert described == get("/v2/models/adult/versions/3")
     assert (described["platform"], described["versions"]) == ("sklearn", ["3"])
+    assert server.metric("penstock_model_info", runtime="sklearn", task="binary") == 1
     assert described["digest"].startswith("sha256:")
     assert described["inputs"][1] == {"name": "hours per-week", "datatype": "FP64", "shape": [-1]}
 
@@ -128,8 +129,10 @@ def test_a_request_id_that_cannot_be_echoed_is_replaced(server: Server, given: b
     assert all(re.fullmatch("[0-9a-f]{32}", made) for made in ids)
 
 
-def test_the_figures_are_those_of_the_traffic(models: Callable[..., Path], start: Start) -> None:
-    server = start(models())
+def test_the_figures_are_those_of_the_traffic(
+    models: Callable[..., Path], start_onnx: Start
+) -> None:
+    server = start_onnx()
     rows = [ROW, ROW | {"age": None}, dict.fromkeys(ROW)]
     for _ in range(3):
         assert server.predict(*rows).status_code == 200
@@ -164,7 +167,7 @@ def test_the_figures_are_those_of_the_traffic(models: Callable[..., Path], start
     assert server.metric(f"{scores}_bucket", origin="live", le="0.5") == 4 * below
     assert server.metric("penstock_feature_missing_total", feature="age") == 8
     assert server.metric("penstock_feature_missing_total", feature="job") == 4
-    assert server.metric("penstock_model_info", runtime="sklearn", task="binary") == 1
+    assert server.metric("penstock_model_info", runtime="onnx", task="binary") == 1
     text = server.client.get("/metrics").text
     named = re.findall("^# TYPE (\\S+)", text, re.MULTILINE)
     assert len(named) == len(set(named))
@@ -173,7 +176,7 @@ def test_the_figures_are_those_of_the_traffic(models: Callable[..., Path], start
 
 
 def test_unseen_levels_are_rejected_where_asked(
-    models: Callable[..., Path], with_record: Callable[..., Path], start: Start
+    with_record: Callable[..., Path], start: Start, start_onnx: Start
 ) -> None:
     levels = [{"column": "job", "values": ["clerk", "pilot"]}]
     server = start(with_record(levels=levels), "--unseen", "reject")
@@ -181,7 +184,7 @@ def test_unseen_levels_are_rejected_where_asked(
     refused = server.predict(ROW, ROW | {"job": "diver"})
     assert refused.status_code == 422
     assert refused.json()["error"].startswith('instances[1], column "job": "diver" is not a value')
-    old = start(models(), "--unseen", "reject", wait=False)
+    old = start_onnx("--unseen", "reject", wait=False)
     assert old.process.wait(60) == 1
     assert "does not hold the values that its categories" in old.log()
 

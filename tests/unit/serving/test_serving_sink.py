@@ -38,7 +38,7 @@ def sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
     process = subprocess.Popen(
         [*command, "--port", str(port), "--columns", "length,width"], cwd=folder
     )
-    client = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", trust_env=False)
+    client = httpx.Client(base_url=f"http://{LOOPBACK}:{port}", trust_env=False, verify=False)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):

@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,10 +56,8 @@ class Client(threading.Thread):
 
 
 @pytest.mark.slow
-def test_no_accepted_request_is_lost(
-    models: Callable[..., Path], start: Start, tmp_path: Path
-) -> None:
-    server = start(models(), "--capture", str(tmp_path / "kept"))
+def test_no_accepted_request_is_lost(start_onnx: Start, tmp_path: Path) -> None:
+    server = start_onnx("--capture", str(tmp_path / "kept"))
     clients = [Client(server) for _ in range(4)]
     for client in clients:
         client.start()
@@ -77,8 +74,8 @@ def test_no_accepted_request_is_lost(
     assert len(rows) == 3 * sum(len(client.answered) for client in clients)
 
 
-def test_a_request_that_is_worked_on_is_answered(models: Callable[..., Path], start: Start) -> None:
-    server = start(models(), fault="slow")
+def test_a_request_that_is_worked_on_is_answered(start_onnx: Start) -> None:
+    server = start_onnx(fault="slow")
     body = json.dumps({"instances": [ROW] * 10_000}).encode()
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         head = "POST /v1/models/adult:predict HTTP/1.1\r\nhost: x\r\ncontent-length: "
@@ -95,8 +92,8 @@ def test_a_request_that_is_worked_on_is_answered(models: Callable[..., Path], st
     assert server.process.wait(60) == 0
 
 
-def test_it_is_not_ready_while_it_stops(models: Callable[..., Path], start: Start) -> None:
-    server = start(models())
+def test_it_is_not_ready_while_it_stops(start_onnx: Start) -> None:
+    server = start_onnx()
     assert server.client.get("/v2/health/ready").status_code == 200
     server.process.terminate()
     answers = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,8 @@ class Made:
     def holdout(self) -> Path:
         return self.folder / "holdout"
 
-    def evaluation(self, policy: Policy, **changes: Any) -> Evaluation:
+    def evaluation(self, policy: Policy, *, page: bool = False, **changes: Any) -> Evaluation:
+        """Measure the holdout; `page` leaves what `page()` returns, whose drawings take long."""
         given = {"model": self.model, "baselines": self.folder / "baselines"} | changes
         if "champion" in given:
             champion = given.pop("champion")
@@ -77,17 +80,28 @@ class Made:
             policy=policy,
             spec=EvaluationSpec(resamples=100),
             output=self.folder / "evaluation.json",
-            report=self.folder / "evaluation.html",
+            report=self.folder / "evaluation.html" if page else None,
         ).evaluation
 
     def rules(self, policy: dict[str, Any], **changes: Any) -> dict[str, RuleResult]:
-        """Return what each rule of a policy found, by its name."""
+        """Return what each rule of a policy found, by its name; `changes` as of `evaluation`."""
         asked = Policy.parse(policy, where="gate")
         decision = decide(self.evaluation(asked, **changes), policy=asked)
         return {rule.rule: rule for rule in decision.rules}
 
     def page(self) -> str:
         return (self.folder / "evaluation.html").read_text()
+
+
+@cache
+def _store() -> str:
+    """Return a store for the runs of all trainings: opening one takes longer than a training."""
+    return fresh_store(Path(_home().name))
+
+
+@cache
+def _home() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="penstock-trainings-")
 
 
 def make(
@@ -133,7 +147,7 @@ def make(
         baselines=folder / "baselines",
         report=folder / "training.html",
         experiment="tests",
-        tracking_uri=fresh_store(folder.parent, f"{folder.name}.db"),
+        tracking_uri=_store(),
         split=proof,
         value=business_value.RULE.of(asked),
         check=asked.check,

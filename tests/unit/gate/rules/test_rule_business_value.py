@@ -52,7 +52,7 @@ def kpi(made: Made, policy: dict[str, Any], **changes: Any) -> BusinessValue:
 
 
 def test_it_is_the_mean_value_with_an_interval_beside_the_others(made: Made) -> None:
-    found = kpi(made, COST)
+    found = kpi(made, COST, page=True)
     assert found.per_thousand.value == pytest.approx(by_hand(made))
     assert found.per_thousand.low < found.per_thousand.value < found.per_thousand.high
     assert set(found.others) == {"linear", "majority"}
@@ -102,7 +102,7 @@ def test_a_given_objective_is_kept_and_cost_needs_a_rule(tmp_path: Path) -> None
 def test_rows_that_people_decide_cheaper_are_stated_with_an_interval(made: Made) -> None:
     numbers = {"true_positive": 1, "false_positive": -2, "false_negative": -10}
     policy = {"cost": {"matrix": numbers, "unit": "EUR", "review": 0.55}}
-    found = kpi(made, policy)
+    found = kpi(made, policy, page=True)
     reviewed = found.reviewed
     assert reviewed is not None
     # A miss costs 11, a false alarm 2.
@@ -154,7 +154,7 @@ def test_rows_without_a_value_are_left_out_and_said(made: Made, tmp_path: Path) 
     frame = customers(400, seed=8)
     frame.loc[:99, "spend"] = np.nan
     holdout = dataset(tmp_path / "gaps", frame)
-    found = kpi(made, COST, holdout=holdout)
+    found = kpi(made, COST, holdout=holdout, page=True)
     assert found.rows == 300
     assert "100 rows lack one of spend" in found.notes[0]
     assert found.notes[0] in made.page()

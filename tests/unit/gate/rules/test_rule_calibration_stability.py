@@ -20,7 +20,7 @@ from penstock.records.decision import RuleResult
 
 
 def judged(
-    folder: Path, world: Any, *, model: Path | None = None, **policy: Any
+    folder: Path, world: Any, *, model: Path | None = None, page: bool = False, **policy: Any
 ) -> tuple[dict[str, RuleResult], Evaluation]:
     asked = Policy.parse({"slices": None, **policy}, where="gate")
     found = evaluate(
@@ -30,7 +30,7 @@ def judged(
         policy=asked,
         spec=EvaluationSpec(resamples=200),
         output=folder / "evaluation.json",
-        report=folder / "report.html",
+        report=folder / "report.html" if page else None,
     ).evaluation
     return {rule.rule: rule for rule in decide(found, policy=asked).rules}, found
 
@@ -68,7 +68,10 @@ def test_the_interval_of_the_calibration_error_holds_the_truth(rows) -> None:
 
 def test_two_classes_are_judged_by_the_positive_one(worlds, tmp_path) -> None:
     rules, found = judged(
-        tmp_path, worlds("binary"), calibration={"brier_at_most": 0.9, "ece_at_most": 0.5}
+        tmp_path,
+        worlds("binary"),
+        calibration={"brier_at_most": 0.9, "ece_at_most": 0.5},
+        page=True,
     )
     assert found.calibration.of == "positive class"
     assert found.calibration.brier == found.candidate.metrics["brier"]
@@ -130,7 +133,8 @@ def test_little_noise_costs_little_and_much_costs_much(worlds, task, tmp_path) -
     (quiet,) = found.stability
     assert quiet.before == found.candidate.metrics[found.metric].value
     assert quiet.drop.low <= quiet.drop.value <= quiet.drop.high
-    much, found = judged(tmp_path, world, stability={"noise": 1.0, "missing": 0})
+    noise = {"noise": 1.0, "missing": 0}
+    much, found = judged(tmp_path, world, stability=noise, page=True)
     assert much["stability noise"].verdict == "fail"
     assert much["stability noise"].severity == "warn"
     loud = found.stability[0]
@@ -139,7 +143,7 @@ def test_little_noise_costs_little_and_much_costs_much(worlds, task, tmp_path) -
     html = (tmp_path / "report.html").read_text()
     assert ">Stability</h2>" in html
     # Seeded: the same again.
-    assert judged(tmp_path, world, stability={"noise": 1.0, "missing": 0})[1] == found
+    assert judged(tmp_path, world, stability=noise)[1] == found
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +161,7 @@ def test_missing_values_cost_what_they_carry(worlds, numeric, tmp_path) -> None:
     few, _ = judged(tmp_path, world, model=numeric, stability={"noise": 0, "missing": 0.02})
     assert few["stability missing"].verdict == "pass"
     rule = {"noise": 0, "missing": 0.7, "severity": "block"}
-    many, found = judged(tmp_path, world, model=numeric, stability=rule)
+    many, found = judged(tmp_path, world, model=numeric, stability=rule, page=True)
     assert (many["stability missing"].verdict, many["stability missing"].severity) == (
         "fail",
         "block",
@@ -168,7 +172,8 @@ def test_missing_values_cost_what_they_carry(worlds, numeric, tmp_path) -> None:
 
 def test_a_model_that_cannot_take_a_missing_value_is_said_to_and_fails(worlds, tmp_path) -> None:
     # Its encoder knows the kinds that it was fitted on, and no missing one.
-    rules, found = judged(tmp_path, worlds("binary"), stability={"noise": 0, "missing": 0.2})
+    missing = {"noise": 0, "missing": 0.2}
+    rules, found = judged(tmp_path, worlds("binary"), stability=missing, page=True)
     assert rules["stability missing"].verdict == "fail"
     assert "the model does not answer: ValueError" in rules["stability missing"].sentence
     assert found.stability[0].drop is None

@@ -27,7 +27,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_a_sound_model_passes_and_the_page_says_why(sound: Made) -> None:
-    rules = sound.rules({"leakage": {"not_at_serving": ["when"]}})
+    rules = sound.rules({"leakage": {"not_at_serving": ["when"]}}, page=True)
     assert {rules[f"leakage: {part}"].verdict for part in ("one column", "overlap")} == {"pass"}
     assert "compared every row" in rules["leakage: overlap"].sentence
     page = sound.page()
@@ -281,7 +281,7 @@ def test_the_pages_tell_the_cross_validated_figure_and_the_repeats(tmp_path: Pat
     split = Split.read(made.model / "split.json")
     assert split.without_target == 20
     assert split.copied_rows > 150
-    evaluation = made.evaluation(Policy())
+    evaluation = made.evaluation(Policy(), page=True)
     told = f"{split.copied_rows:,} rows are copies of others"
     assert any(told in note for note in evaluation.notes)
     for page in (made.page(), (made.folder / "training.html").read_text()):

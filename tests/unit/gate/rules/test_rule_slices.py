@@ -72,7 +72,13 @@ def measured(world, *, candidate="good", champion="", **rule: Any) -> Slices:
 
 
 def judged(
-    world, folder: Path, *, candidate: str = "good", champion: str = "", **rule: Any
+    world,
+    folder: Path,
+    *,
+    candidate: str = "good",
+    champion: str = "",
+    page: bool = False,
+    **rule: Any,
 ) -> tuple[RuleResult, Evaluation]:
     policy = Policy.parse({"slices": rule}, where="gate")
     found = evaluate(
@@ -83,7 +89,7 @@ def judged(
         policy=policy,
         spec=EvaluationSpec(resamples=100),
         output=folder / "evaluation.json",
-        report=folder / "report.html",
+        report=folder / "report.html" if page else None,
     ).evaluation
     assert Evaluation.read(folder / "evaluation.json") == found
     rules = decide(found, policy=policy).rules
@@ -122,7 +128,9 @@ def test_figures_are_those_of_the_rows(world) -> None:
 
 
 def test_worse_than_the_champion_in_one_slice_is_said_and_blocks(world, tmp_path) -> None:
-    rule, found = judged(world, tmp_path, candidate="bad", champion="good", columns=["kind"])
+    rule, found = judged(
+        world, tmp_path, candidate="bad", champion="good", columns=["kind"], page=True
+    )
     assert (rule.verdict, rule.severity) == ("fail", "block")
     assert "kind = c" in rule.sentence
     assert "worse than the champion's by" in rule.sentence
@@ -269,7 +277,7 @@ def test_small_slices_are_listed_and_not_judged(world, tmp_path) -> None:
     small = named(found, "region = south")
     assert (small.estimate, small.p_floor, small.flagged(alpha=0.5)) == (None, None, False)
     assert (found.looked_at, found.too_small) == (1, 1)
-    rule, _ = judged(world, tmp_path, columns=["region"], find=0, min_rows=4000)
+    rule, _ = judged(world, tmp_path, columns=["region"], find=0, min_rows=4000, page=True)
     assert rule.verdict == "fail"
     assert "No slice could be judged" in rule.sentence
     assert "Too small to judge" in (tmp_path / "report.html").read_text()

@@ -33,7 +33,7 @@ def flipped(frame: pd.DataFrame, rows: pd.Series) -> pd.DataFrame:
 
 
 def test_sound_data_passes(sound: Made) -> None:
-    rules = sound.rules(BLOCK)
+    rules = sound.rules(BLOCK, page=True)
     for name in ("label noise", "flipped labels"):
         assert rules[f"training data: {name}"].verdict == "pass"
     assert rules["training data: drift"].verdict == "not applicable"
@@ -90,7 +90,7 @@ def test_a_part_whose_labels_were_flipped_is_named_and_blocks(
 ) -> None:
     frame = customers(3000)
     made = make(tmp_path / "poisoned", flipped(frame, where(frame)))
-    rule = made.rules(BLOCK)["training data: flipped labels"]
+    rule = made.rules(BLOCK, page=True)["training data: flipped labels"]
     assert (rule.verdict, rule.severity) == ("fail", "block")
     assert named in rule.sentence
     assert named in made.page()
@@ -134,7 +134,7 @@ def test_many_classes_have_their_noise_and_a_regression_none(tmp_path: Path) -> 
     assert (worse.label_noise or 0) > health.label_noise + 0.08
     assert worse.suspects == ()
     regression = make(tmp_path / "regression", frame.assign(left=number + 1.5))
-    rules = regression.rules(BLOCK)
+    rules = regression.rules(BLOCK, page=True)
     for name in ("label noise", "flipped labels"):
         assert rules[f"training data: {name}"].verdict == "not applicable"
     assert "no classes" in regression.page()
@@ -147,7 +147,7 @@ def test_drift_against_the_champion_passes_and_blocks(tmp_path: Path, sound: Mad
     assert rule.verdict == "pass"
     assert (rule.value or 0) < 0.05
     moved = make(tmp_path / "moved", customers(seed=5).assign(region="north"))
-    rule = moved.rules(BLOCK, **champion)["training data: drift"]
+    rule = moved.rules(BLOCK, page=True, **champion)["training data: drift"]
     assert (rule.verdict, rule.severity) == ("fail", "block")
     assert "region has moved most" in rule.sentence
     assert "Stability index" in moved.page()
@@ -254,7 +254,7 @@ def test_a_column_that_cannot_be_compared_fails_by_name(tmp_path: Path, sound: M
     frame["age"] = "about " + frame["age"].round(-1).astype(int).astype(str)
     changed = make(tmp_path / "changed", frame.drop(columns="spend").assign(fresh=frame["spend"]))
     champion = {"champion": sound.model, "champion_uri": "models:/m/1"}
-    rule = changed.rules(BLOCK, **champion)["training data: drift"]
+    rule = changed.rules(BLOCK, page=True, **champion)["training data: drift"]
     assert rule.verdict == "fail"
     assert "age (it was stored as number, and is as string), spend (it is gone)" in rule.sentence
     assert "it was stored as number" in changed.page()

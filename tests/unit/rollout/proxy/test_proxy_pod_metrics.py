@@ -25,7 +25,7 @@ TABLE = {
 
 
 def scraped(url: str) -> dict[tuple[str, ...], float]:
-    answer = httpx.get(f"{url}/metrics", trust_env=False)
+    answer = httpx.get(f"{url}/metrics", trust_env=False, verify=False)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
         (sample.name.removeprefix("penstock_experiment_proxy_"), *(
@@ -49,7 +49,9 @@ def test_requests_are_counted_by_version_and_events_by_what_became_of_them(tmp_p
         before = scraped(url)
         assert before["weight_ratio",] == 0.2
         assert before["requests_total", "champion", "3", "answered"] == 0
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as users:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False
+        ) as users:
             for number in range(20):
                 answer = users.post(
                     "/v1/models/shop:predict", json={}, headers={"x-user-id": f"u{number}"}
@@ -66,5 +68,5 @@ def test_requests_are_counted_by_version_and_events_by_what_became_of_them(tmp_p
         assert found["in_flight", "champion", "3"] == 0
         assert found["events_total", "written"] > before["events_total", "written"]
         assert found["events_total", "dropped"] == 0
-        other = httpx.get(f"{url}/else", trust_env=False)
+        other = httpx.get(f"{url}/else", trust_env=False, verify=False)
         assert (other.status_code, "GET /metrics" in other.text) == (404, True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from cluster_emulator import running
 from kserve_site import Site, site_in
-from kserve_world import Driver, storage_by_name
+from kserve_world import Driver, look_often, storage_by_name
 from rollout_world import World
 
 from penstock.rollout.backends.kserve.choice import ROUTERS
@@ -27,15 +27,17 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def driver() -> Iterator[Driver]:
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """Of our own route."""
+    look_often(monkeypatch)
     with running() as cluster:
         yield Driver(cluster)
 
 
 @pytest.fixture(params=sorted(ROUTERS))
-def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
+def each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """Of each router, or of those that a test names."""
+    look_often(monkeypatch)
     with running() as cluster:
         cluster.install_knative()
         yield Driver(cluster, ROUTERS[request.param])

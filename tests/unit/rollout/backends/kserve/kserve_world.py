@@ -143,7 +143,9 @@ class Driver:
         return {server.version for server in servers if isinstance(server, Scripted)}
 
     def at(self, address: Address) -> str:
-        response = httpx.get(address.url + V2, headers=dict(address.headers), trust_env=False)
+        response = httpx.get(
+            address.url + V2, headers=dict(address.headers), trust_env=False, verify=False
+        )
         return response.headers["x-penstock-version"]
 
 
@@ -210,6 +212,6 @@ def storage_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and be content with few answers: the emulator says at once how it is."""
-    for module in ("state_store", "inference"):
+    for module in ("state_store", "inference", "experiment_proxy"):
         monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
     monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)

@@ -45,7 +45,9 @@ class SmallPrometheus:
     asked: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
     holding: bool = False
-    _http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=10))
+    _http: httpx.Client = field(
+        default_factory=lambda: httpx.Client(trust_env=False, timeout=10, verify=False)
+    )
     _samples: dict[Labels, list[tuple[float, float | None]]] = field(default_factory=dict)
 
     def now(self) -> float:

@@ -53,7 +53,7 @@ def test_a_change_is_waited_for(each: Driver) -> None:
     router = each.router()
     with router.exclusive():
         serve(router, 1)
-        each.cluster.lag = 1.0
+        each.cluster.lag = 0.4
         router.deploy(release(2), timeout=10)
         router.set_weight(2, 50)
         assert each.ask(100)["2"] > 20
@@ -67,10 +67,10 @@ def test_a_change_is_waited_for(each: Driver) -> None:
 @pytest.mark.parametrize(
     ("reason", "match"),
     [
-        ("CrashLoopBackOff", "not become ready within 1 s: CrashLoopBackOff: it does not"),
+        ("CrashLoopBackOff", "not become ready within 0.3 s: CrashLoopBackOff: it does not"),
         ("InvalidImageName", "did not become ready: InvalidImageName: it does not start"),
         ("ImagePullBackOff", "ImagePullBackOff"),
-        ("", "did not become ready within 1 s"),
+        ("", "did not become ready within 0.3 s"),
     ],
 )
 def test_a_candidate_that_does_not_come_up_leaves_what_served(
@@ -81,7 +81,7 @@ def test_a_candidate_that_does_not_come_up_leaves_what_served(
         serve(router, 1)
         each.break_start(2, reason=reason)
         with pytest.raises(ServiceError, match=match):
-            router.deploy(release(2), timeout=1)
+            router.deploy(release(2), timeout=0.3)
         assert router.candidate is None
         assert each.versions() == {"1"}
         assert each.ask(10) == {"1": 10}
@@ -122,13 +122,13 @@ def _fault_of(value: object) -> str | None:
     ("each", "fault"),
     [
         (GATEWAY, Fault("PUT", "httproutes", 409, times=3)),
-        (GATEWAY, Fault("PUT", "httproutes", 429, times=2, headers={"retry-after": "1"})),
+        (GATEWAY, Fault("PUT", "httproutes", 429, times=1, headers={"retry-after": "1"})),
         (GATEWAY, Fault("GET", "httproutes", 500, times=2)),
         (GATEWAY, Fault("POST", "inferenceservices", 503, times=1)),
         (GATEWAY, Fault("POST", "inferenceservices", 0, times=1)),
         (GATEWAY, Fault("PUT", "httproutes", 0, times=1)),
         (KNATIVE, Fault("PUT", "inferenceservices", 409, times=3)),
-        (KNATIVE, Fault("PUT", "inferenceservices", 429, times=2, headers={"retry-after": "1"})),
+        (KNATIVE, Fault("PUT", "inferenceservices", 429, times=1, headers={"retry-after": "1"})),
         (KNATIVE, Fault("GET", "inferenceservices", 500, times=2)),
         (KNATIVE, Fault("PUT", "inferenceservices", 0, times=1)),
         (KNATIVE, Fault("PUT", "configmaps", 409, times=3)),

@@ -347,16 +347,16 @@ def test_a_lease_that_was_deleted_shuts_nobody_out(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("kind", ["kserve-gateway", "kserve-knative", "kserve-native"])
-def test_a_way_back_that_does_not_come_up_ends_by_ready_timeout(kind: str) -> None:
+def test_a_way_back_that_does_not_come_up_ends_by_ready_timeout(kind: str, quick: None) -> None:
     with running() as cluster:
         cluster.install_knative()
         driver = Driver(cluster, ROUTERS[kind])
-        router = driver.router(ready_timeout=1)
+        router = driver.router(ready_timeout=0.5)
         with router.exclusive():
             serve(router, 1)
             serve(router, 2)
             cluster.start = lambda *_: Scripted("1", ready=False)
-            with pytest.raises(ServiceError, match="version 1 did not become ready within 1 s"):
+            with pytest.raises(ServiceError, match=r"version 1 did not become ready within 0\.5 s"):
                 router.rollback(2)
             assert router.stable == 2
             assert driver.ask(5) == {"2": 5}
