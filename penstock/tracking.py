@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The stores that MLflow reaches by SQLAlchemy, by the schemes of their addresses."""
 
+_RETRIED = re.compile(
+    r"HTTPS?ConnectionPool\([^)]*\): Max retries exceeded with url: \S+ "
+    r"\(Caused by \w+\([\"']?(?P<cause>.*?)[\"']?\)\)"
+)
+"""What urllib3 puts around the reason, so that this would be cut off."""
+
+_OF_CONNECTION = re.compile(r"^(?:<[^>]*>|HTTPS?Connection(?:Pool)?\([^)]*\)): ")
+
 
 def resolve_uri(tracking_uri: str = "") -> str:
     """Return the tracking URI: the one given, else `MLFLOW_TRACKING_URI`, its secrets resolved.
@@ -193,4 +201,5 @@ def _make_store_folder(uri: str) -> None:
 def reason(error: BaseException) -> str:
     """Return the first line of what MLflow says, without secrets."""
     lines = redact(str(error)).splitlines() or [type(error).__name__]
-    return f"{lines[0]:.300}"
+    said = _RETRIED.sub(lambda found: _OF_CONNECTION.sub("", found["cause"]), lines[0])
+    return f"{said:.300}"

@@ -157,10 +157,10 @@ def _request(path: Path) -> _Request:
     """
     from penstock.common.yaml_file import read_mapping
     from penstock.evaluation.spec import EvaluationSpec
-    from penstock.gate.policy import Policy
+    from penstock.gate.policy import UNREADABLE, Policy
 
     try:
-        raw = read_mapping(path, what="policy")
+        raw = read_mapping(path, what="policy", remedy=UNREADABLE)
         if not {"name", "target", "source"} & set(raw):
             return _Request(policy=Policy.load(path), spec=EvaluationSpec())
         found = locate(path)

@@ -80,7 +80,7 @@ def workspace_of() -> str:
 
 
 def asked_in() -> str:
-    """Return in which workspace something was not found; empty: none was named.
+    """Return what to do about what was not found, with the workspace if one was named.
 
     Examples:
         >>> os.environ["MLFLOW_WORKSPACE"] = "sales"
@@ -90,7 +90,7 @@ def asked_in() -> str:
     """
     named = workspace_of()
     if not named:
-        return ""
+        return "Correct it, or name another registry by MLFLOW_TRACKING_URI."
     return (
         f"MLflow was asked in the workspace {named}: what is in another is found by "
         "MLFLOW_WORKSPACE."

@@ -33,6 +33,9 @@ else:
         "_Rules", __base__=PolicyBase, **{rule.name: rule.field for rule in _AS_WRITTEN}
     )
 
+UNREADABLE = "Correct the path; docs/write-your-policy.md says what such a file holds."
+"""What to do about a file that is not there, or that this account may not read."""
+
 
 class Policy(_Rules):
     """What a candidate must show to be released. A rule that is null is off.
@@ -87,7 +90,7 @@ class Policy(_Rules):
         """
         from penstock.common.yaml_file import read_mapping
 
-        return cls.parse(read_mapping(path, what="policy"), where=str(path))
+        return cls.parse(read_mapping(path, what="policy", remedy=UNREADABLE), where=str(path))
 
     @model_validator(mode="after")
     def _refuses(self) -> Policy:

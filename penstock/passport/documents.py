@@ -97,8 +97,14 @@ def check_passport(folder: Path, *, key: Path | None = None) -> Passport:
     Example:
         >>> check_passport(Path("of-nothing"))
         Traceback (most recent call last):
-        penstock.errors.InputError: of-nothing/passport.json: the passport record cannot be ...
+        penstock.errors.InputError: of-nothing: there is no passport. Name the folder that ...
     """
+    if not (folder / FILE_NAME).is_file():
+        raise InputError(
+            "there is no passport",
+            where=str(folder),
+            remedy="Name the folder that penstock passport -o wrote.",
+        )
     passport = Passport.read(folder / FILE_NAME)
     present = {path.name for path in folder.iterdir()} - {FILE_NAME, SIGNATURE}
     for name in sorted(present | passport.files.keys()):

@@ -94,7 +94,11 @@ def fetch_verified(uri: str, *, tracking_uri: str, into: Path, key: Path | None 
         InputError: If there is no such version.
         IntegrityError: If the version was not registered by Penstock.
         ServiceError: If the registry does not answer.
+        UntrustedError: If the key cannot be read. A version that is not signed would else be said
+            to lack a signature by it.
     """
+    if key is not None:
+        only_key(key)
     version = versions.registered(uri, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):

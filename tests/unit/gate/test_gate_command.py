@@ -263,7 +263,7 @@ def test_a_project_file_gives_its_own_policy_and_name(
         ("floors: []\nfloors: []\n", {}, "given twice"),
         ("name: x\ntarget: y\nsource: {uri: z.csv}\ngaet: {}\n", {}, "gaet"),
         ("- a\n", {}, "mapping of fields"),
-        (SOFT, {"policy": "absent.yaml"}, "absent.yaml"),
+        (SOFT, {"policy": "absent.yaml"}, r"absent\.yaml: .* Correct the path; docs/write-your"),
         (SOFT, {"model": "absent"}, "no folder 'absent'"),
         (SOFT, {"data": "absent.csv"}, "no file 'absent.csv'"),
         (SOFT, {"baselines": "absent"}, "no folder 'absent'"),

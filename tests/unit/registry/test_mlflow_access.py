@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow_over_http import mlflow_over_http
+from running_process import LOOPBACK, silent_port
 
 from penstock import tracking
 from penstock.common import mlflow_access
@@ -145,3 +146,11 @@ def test_a_refusal_says_what_to_do(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "first")
     (account / "namespace").unlink()
     assert "asks for the namespace of the pod's account" in _refused(ask[1])
+
+
+def test_a_server_that_is_away_is_said_to_its_end() -> None:
+    with silent_port() as port:
+        address = f"http://{LOOPBACK}:{port}"
+        said = _refused(lambda: tracking.client(address))
+    assert "Failed to establish a new connection: [Errno 111] Connection refused. Start " in said
+    assert "Max retries" not in said

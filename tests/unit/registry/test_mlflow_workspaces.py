@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -18,6 +18,7 @@ from penstock.registry.champion import checked_champion
 from penstock.registry.glance import glance
 
 NAME = "adult"
+URI = f"models:/{NAME}/1"
 
 
 @pytest.fixture
@@ -42,28 +43,28 @@ def refused(call: Callable[[], object], kind: type[PenstockError] = ServiceError
     return str(caught.value)
 
 
-def test_a_version_is_registered_in_the_workspace_that_is_named_and_in_no_other(
-    registry: Any, server: str, monkeypatch: pytest.MonkeyPatch
+def test_a_version_is_seen_from_its_workspace_and_from_no_other(
+    server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry.uri = server
+    """A whole release into one is in tests/pipeline/test_workspace_release.py."""
     monkeypatch.setenv("MLFLOW_WORKSPACE", "risk")
-    first, _ = registry.registered()
-    registry.promote(first.version)
+    client = tracking.client(server)
+    client.create_registered_model(NAME)
+    tags = {versions.MODEL_DIGEST: "sha256:1"}
+    client.create_model_version(NAME, source="s3://bucket/model", tags=tags)
+    client.set_registered_model_alias(NAME, versions.CHAMPION, "1")
     seen = glance(NAME, tracking_uri=server)
     assert seen
     assert seen.aliases == {versions.CHAMPION: 1}
+    assert versions.registered(URI, tracking_uri=server).model == "sha256:1"
 
     monkeypatch.setenv("MLFLOW_WORKSPACE", "sales")
     assert checked_champion(NAME, tracking_uri=server).version is None
     assert glance(NAME, tracking_uri=server) is None
-    said = refused(lambda: versions.registered(first.uri, tracking_uri=server), InputError)
-    assert "no such version" in said
-    assert "MLflow was asked in the workspace sales" in said
+    for uri in (URI, f"models:/{NAME}@champion"):
+        said = refused(partial(versions.registered, uri, tracking_uri=server), InputError)
+        assert "MLflow was asked in the workspace sales" in said
 
-    monkeypatch.setenv("MLFLOW_WORKSPACE", "risk")
-    champion = checked_champion(NAME, tracking_uri=server).version
-    assert champion
-    assert champion.uri == first.uri
     monkeypatch.delenv("MLFLOW_WORKSPACE")
     assert glance(NAME, tracking_uri=server) is None
 

@@ -64,6 +64,12 @@ def test_it_is_the_same_each_time_and_any_changed_byte_is_found(
         check_passport(passport)
 
 
+def test_a_folder_without_a_passport_is_a_sentence(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match="there is no passport"):
+            check_passport(folder)
+
+
 def test_documents_that_were_forged_with_their_digests_are_found_by_the_evidence(
     registry: Registry, passport: Path
 ) -> None:

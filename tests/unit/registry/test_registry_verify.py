@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from penstock.errors import UntrustedError
 from penstock.pipelines.cli import main
 from penstock.records.approval import Identity
 from penstock.records.evidence import AuditEntry
@@ -219,6 +220,10 @@ def test_a_version_that_is_not_signed_fails_where_a_key_is_given(
     registry.registered()
     _, public = keypair("ours")
     assert wrong(registry, key=public) == {"signature": "missing"}
+    # Nothing is said of signatures by a key that is none.
+    for path in (Path("/nowhere/key.pub"), registry.holdout / "_dataset.json"):
+        with pytest.raises(UntrustedError, match="no public key that a signature can be checked"):
+            wrong(registry, key=path)
 
 
 def test_a_key_that_cannot_sign_stops_the_registration(
