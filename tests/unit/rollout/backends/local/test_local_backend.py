@@ -278,7 +278,7 @@ def test_a_service_that_is_known_before_it_is_held(service: StubbedService) -> N
     assert stop(service.home) == []
 
 
-@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("hours", [-5, pytest.param(5, marks=pytest.mark.long)])
 def test_a_clock_that_is_set_changes_nothing(
     service: StubbedService, hours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
