@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,66 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def instances() -> list[dict[str, Any]]:
     """Twenty rows as v1 requests carry them."""
     return _instances(20, seed=1)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model's folder with its ONNX form in it.
+
+    Args:
+        folder: The folder.
+        digest: Digest of the ONNX form.
+    """
+
+    folder: Path
+    digest: str
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """What makes a server answer with it."""
+        return ("--export", self.digest)
+
+
+@pytest.fixture(scope="session")
+def exported(
+    models: Callable[..., Path],
+    instances: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Exported]:
+    """`exported(task)` returns a copy of a model with its ONNX form, made once.
+
+    With `background` it has the rows of `instances` to explain answers against.
+    """
+    from penstock.common import files
+    from penstock.data.ingest import ingest
+    from penstock.data.spec import SourceSpec
+    from penstock.export.export import export
+    from penstock.model import BACKGROUND_NAME
+    from penstock.records.export import FOLDER
+
+    names = [column.name for column in COLUMNS]
+    home = tmp_path_factory.mktemp("exported")
+    table = home / "rows.jsonl"
+    table.write_text(
+        "".join(json.dumps({name: row[name] for name in names}) + "\n" for row in instances)
+    )
+    ingest(SourceSpec(uri=str(table)), output=home / "holdout")
+    made: dict[tuple[str, bool], Exported] = {}
+
+    def get(task: str = "binary", *, background: bool = False) -> Exported:
+        if (task, background) not in made:
+            folder = home / f"{task}-{background}"
+            shutil.copytree(models(task), folder)
+            if background:
+                rows = {name: [row[name] for row in instances] for name in names}
+                (folder / BACKGROUND_NAME).write_text(json.dumps(rows))
+            output = folder / FOLDER
+            record = export(folder, holdout=home / "holdout", output=output)
+            assert record.file, record.reason
+            made[task, background] = Exported(folder, files.digest_of_folder(output))
+        return made[task, background]
+
+    return get
 
 
 @pytest.fixture

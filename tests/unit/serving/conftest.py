@@ -6,19 +6,12 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_process import ROW, Server, Start
+from serving_process import Server, Start
 
-from penstock.common import files
-from penstock.data.ingest import ingest
-from penstock.data.spec import SourceSpec
-from penstock.export.export import export
-from penstock.model import BACKGROUND_NAME
-from penstock.records.export import FOLDER
 from penstock.records.model import Model
 from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
 
@@ -72,60 +65,8 @@ def trained(with_record: Callable[..., Path]) -> Path:
     return place
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A model's folder with its ONNX form in it.
-
-    Args:
-        folder: The folder.
-        digest: Digest of the ONNX form.
-    """
-
-    folder: Path
-    digest: str
-
-    @property
-    def options(self) -> tuple[str, str]:
-        """What makes a server answer with it."""
-        return ("--export", self.digest)
-
-
-@pytest.fixture(scope="session")
-def exported(
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., Exported]:
-    """`exported(task)` returns a copy of a model with its ONNX form, made once.
-
-    With `background` it has the rows of `instances` to explain answers against.
-    """
-    home = tmp_path_factory.mktemp("exported")
-    table = home / "rows.jsonl"
-    table.write_text(
-        "".join(json.dumps({name: row[name] for name in ROW}) + "\n" for row in instances)
-    )
-    ingest(SourceSpec(uri=str(table)), output=home / "holdout")
-    made: dict[tuple[str, bool], Exported] = {}
-
-    def get(task: str = "binary", *, background: bool = False) -> Exported:
-        if (task, background) not in made:
-            folder = home / f"{task}-{background}"
-            shutil.copytree(models(task), folder)
-            if background:
-                rows = {name: [row[name] for row in instances] for name in ROW}
-                (folder / BACKGROUND_NAME).write_text(json.dumps(rows))
-            output = folder / FOLDER
-            record = export(folder, holdout=home / "holdout", output=output)
-            assert record.file, record.reason
-            made[task, background] = Exported(folder, files.digest_of_folder(output))
-        return made[task, background]
-
-    return get
-
-
 @pytest.fixture(scope="module")
-def start_onnx(start: Start, exported: Callable[..., Exported]) -> Start:
+def start_onnx(start: Start, exported: Callable[..., Any]) -> Start:
     """`start_onnx(*options)`: as `start`, of the binary model by ONNX Runtime.
 
     It is ready in a second and by scikit-learn in four: for tests of what both servers do.

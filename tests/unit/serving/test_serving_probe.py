@@ -207,13 +207,15 @@ def test_the_server_ends_when_asking_fails(
     assert not (tmp_path / "operations.json").exists()
 
 
-def test_the_server_ends_when_the_probe_is_killed(models: Build, tmp_path: Path) -> None:
-    folder = models("binary")
+def test_the_server_ends_when_the_probe_is_killed(
+    exported: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = exported()
+    given = ["--model", str(made.folder), "--digest", digest_of(made.folder), *made.options]
     script = (
         "import sys, time\nfrom pathlib import Path\n"
         "from penstock.serving.temporary_server import temporary_server as up\n"
-        f"arguments = ['--model', {str(folder)!r}, '--digest', {digest_of(folder)!r}]\n"
-        f"with up(arguments, scratch=Path({str(tmp_path)!r}), timeout=120) as server:\n"
+        f"with up({given!r}, scratch=Path({str(tmp_path)!r}), timeout=120) as server:\n"
         "    print(server.port, flush=True)\n    time.sleep(600)\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -98,6 +98,8 @@ def test_a_store_that_is_away_keeps_nobody_waiting_and_gets_all_when_it_is_back(
         f"file://{there}",
         "--capture-bytes",
         "2000",
+        "--capture-seconds",
+        "0.5",
     ]
     server = start_onnx(*options)
     for index in range(20):

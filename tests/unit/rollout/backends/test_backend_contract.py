@@ -303,14 +303,14 @@ def test_a_version_that_is_up_is_not_started_again(world: World) -> None:
 
 def test_another_controller_goes_on_in_the_middle_of_a_step(world: World) -> None:
     # Long enough for a busy machine to renew in time.
-    first = world.service(lease=9)
+    first = world.service(lease=6)
     with first.exclusive():
         serve(world, first, 1)
         first.deploy(world.release(2), timeout=20)
         first.set_weight(2, 50)
         with (
             pytest.raises(ServiceError, match="is deploying"),
-            world.service(lease=9).exclusive(),
+            world.service(lease=6).exclusive(),
         ):
             pass
     second = world.service()

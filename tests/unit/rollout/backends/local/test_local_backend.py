@@ -278,7 +278,7 @@ def test_a_service_that_is_known_before_it_is_held(service: StubbedService) -> N
     assert stop(service.home) == []
 
 
-@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("hours", [-5, pytest.param(5, marks=pytest.mark.long)])
 def test_a_clock_that_is_set_changes_nothing(
     service: StubbedService, hours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,22 +649,27 @@ def _resumed(service: StubbedService) -> int:
 
 @pytest.mark.slow
 def test_real_servers_under_load_fail_no_request(
-    tmp_path: Path, models: Callable[..., Path], instances: list[dict[str, Any]]
+    tmp_path: Path, exported: Callable[..., Any], instances: list[dict[str, Any]]
 ) -> None:
-    router = local_service(tmp_path, service="adult", port=0)
+    router, made = local_service(tmp_path, service="adult", port=0), exported()
 
-    def release(version: int, depth: int) -> Release:
+    def release(version: int) -> Release:
         folder = ServiceFolder(tmp_path, "adult").models / str(version)
-        shutil.copytree(models(depth=depth), folder)
-        digest = model.digest_of(folder)
-        return Release(version=version, uri=f"models:/adult/{version}", model=digest, folder=folder)
+        shutil.copytree(made.folder, folder)
+        return Release(
+            version=version,
+            uri=f"models:/adult/{version}",
+            model=model.digest_of(folder),
+            folder=folder,
+            export=made.digest,
+        )
 
     try:
         with router.exclusive():
-            router.deploy(release(1, 2), timeout=120)
+            router.deploy(release(1), timeout=120)
             router.promote(1)
             with load_on(router.url, instances[:1]) as answers:
-                router.deploy(release(2, 3), timeout=120)
+                router.deploy(release(2), timeout=120)
                 router.route(Routing(mirror=1.0))
                 until(lambda: router.observe().pairs.candidate.requests >= 20)
                 for weight in (10, 50, 90):

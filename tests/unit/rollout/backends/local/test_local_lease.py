@@ -218,7 +218,7 @@ def ref(**changes: Any) -> dict[str, Any]:
     return identity.this().model_copy(update=changes).model_dump()
 
 
-@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("hours", [-5, pytest.param(5, marks=pytest.mark.long)])
 def test_a_controller_on_another_machine_is_watched_whatever_its_clock(
     home: Path, hours: float
 ) -> None:
@@ -273,7 +273,7 @@ def test_a_holder_in_another_container_keeps_it_until_it_expires(home: Path) -> 
         pass
 
 
-@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("hours", [pytest.param(-5, marks=pytest.mark.long), 5])
 def test_a_clock_that_is_set_takes_no_lease_away(
     home: Path, hours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
