@@ -68,6 +68,7 @@ def test_it_loads_to_what_was_written(tmp_path: Path) -> None:
     assert found == {name: each for name, each in given.items() if name not in ("one", "two")}
     with zipfile.ZipFile(tmp_path / "one.skops") as archive:
         assert sorted(archive.namelist()) == ["0.npy", "1.bin", "2.bin", "schema.json"]
+        assert b"\n" not in archive.read("schema.json"), "two thirds of a model of trees"
 
 
 @pytest.mark.parametrize("change", [{"a": 2.0}, {"b": np.array([2.0])}, {"c": b"y"}])

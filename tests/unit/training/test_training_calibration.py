@@ -69,7 +69,9 @@ def test_what_no_map_can_put_right_is_refused() -> None:
     [
         ("y", {"calibration": "isotonic", "candidates": ("hist_gradient_boosting",)}),
         ("y", {"calibration": "sigmoid", "positive": "bad", "candidates": ("random_forest",)}),
-        ("kind", {"calibration": "sigmoid", "candidates": ("linear",)}),
+        pytest.param(
+            "kind", {"calibration": "sigmoid", "candidates": ("linear",)}, marks=pytest.mark.long
+        ),
         ("kind", {"calibration": "isotonic", "candidates": ("linear",)}),
     ],
 )

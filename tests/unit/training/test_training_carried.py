@@ -19,6 +19,7 @@ from penstock.training import saving
 from penstock.training.baselines import rebuild_constant
 
 Tables = Callable[..., dict[str, Any]]
+LONG = pytest.mark.long
 
 
 def prepared(bench: Any, make_table: Tables) -> dict[str, Any]:
@@ -89,8 +90,17 @@ def test_rare_values_travel_where_they_are_few(
     assert held["job"].complete
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["this release", "an older one"])
-@pytest.mark.parametrize("kind", ["float", "many", "boolean"])
+@pytest.mark.parametrize(
+    ("kind", "old"),
+    [
+        pytest.param("float", False, id="float-this release"),
+        pytest.param("boolean", True, id="boolean-an older one"),
+        pytest.param("many", True, id="many-an older one"),
+        pytest.param("float", True, id="float-an older one", marks=LONG),
+        pytest.param("boolean", False, id="boolean-this release", marks=LONG),
+        pytest.param("many", False, id="many-this release", marks=LONG),
+    ],
+)
 def test_the_trivial_baseline_is_made_again_of_any_classes(
     bench: Any, make_table: Tables, kind: str, old: bool
 ) -> None:

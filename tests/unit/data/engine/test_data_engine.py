@@ -95,8 +95,15 @@ with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
 """
 
 
-@pytest.mark.parametrize("way", ["script", "standard input"])
-@pytest.mark.parametrize("name", ["local", "dask"])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("local", "standard input"),
+        ("dask", "script"),
+        pytest.param("local", "script", marks=pytest.mark.long),
+        pytest.param("dask", "standard input", marks=pytest.mark.long),
+    ],
+)
 def test_a_script_without_a_guard_is_not_begun_again(tmp_path: Path, name: str, way: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)
