@@ -30,6 +30,7 @@ _UI = "KF_PIPELINES_UI_ENDPOINT"
 _TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105
 _SECONDS = (10, 60)  # to connect, to answer
 _PASSING = (408, 429, 500, 502, 503, 504)
+_SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 _LONGEST_MESSAGE = 600
 
@@ -181,7 +182,7 @@ class Patience:
             ServiceError: If the error is not a passing one, or the outage lasts too long.
         """
         began: float | None = None
-        pause = 1.0
+        pause = _SHORTEST_PAUSE
         while True:
             try:
                 with readable_errors(self._endpoint):

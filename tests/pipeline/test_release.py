@@ -417,6 +417,7 @@ def test_the_rest_goes_on_where_few_rows_are_quarantined(shell) -> None:
     assert summary_of(project)["quarantine"]["rows"] == apart.rows
 
 
+@pytest.mark.long
 def test_more_than_the_share_stops_before_the_split(shell) -> None:
     project = prepare(
         shell, "beyond", rows=3_000, expectations=[CHEAP],
