@@ -115,6 +115,12 @@ def shared_data() -> Path:
     return shared("data")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import skops in a worker while it is cheap: it looks for functions in every loaded module."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import skops.io  # noqa: F401
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give a worker whole modules: what one shares would else be built by each worker."""
     if config.getoption("dist") != "loadgroup":

@@ -34,7 +34,9 @@ _USER = re.compile(rf"://[^/\s:@]*:{re.escape(SHOWN)}@")
 """A user whose password was taken out by its value."""
 
 _known: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_pattern: tuple[int, re.Pattern[str]] | None = None
+"""What finds the known secrets, and how many they were: made when it is needed, as each of hundreds
+of secrets makes it another."""
 
 
 def redact(text: str) -> str:
@@ -47,9 +49,7 @@ def redact(text: str) -> str:
         >>> redact("cannot reach http://me:hunter2@mlflow:5000/api")
         'cannot reach http://***@mlflow:5000/api'
     """
-    if _pattern is not None:
-        text = _pattern.sub(SHOWN, text)
-    return _hidden(text, whole=False)
+    return _hidden(_without_known(text), whole=False)
 
 
 def redact_address(address: str) -> str:
@@ -60,8 +60,7 @@ def redact_address(address: str) -> str:
     Args:
         address: For example `s3://bucket/table.parquet`, or a path.
     """
-    if _pattern is not None:
-        address = _pattern.sub(SHOWN, address)
+    address = _without_known(address)
     if "://" not in address:
         return redact(address)
     hidden = _hidden(address, whole=True)
@@ -74,12 +73,9 @@ def keep(secret: str) -> None:
     Args:
         secret: As it is. It is also found percent-encoded, quoted and escaped.
     """
-    global _pattern
     new = {form for form in _forms(secret) if len(form) >= _SHORT} - _known
     if new and secret != SHOWN:
         _known.update(new)
-        longest = sorted(_known, key=len, reverse=True)
-        _pattern = re.compile("|".join(map(_literal, longest)))
     guard()
 
 
@@ -117,6 +113,18 @@ def _keep_path(address: str) -> None:
         # A word like `services` reveals nothing.
         if len(part) >= _LONG and not part.isalpha():
             keep(part)
+
+
+def _without_known(text: str) -> str:
+    global _pattern
+    if not _known:
+        return text
+    # Another thread may learn one meanwhile: what is used here, and kept, is what was seen here.
+    found = _pattern
+    if found is None or found[0] != len(_known):
+        longest = sorted(_known, key=len, reverse=True)
+        found = _pattern = (len(longest), re.compile("|".join(map(_literal, longest))))
+    return found[1].sub(SHOWN, text)
 
 
 def _hidden(text: str, *, whole: bool) -> str:

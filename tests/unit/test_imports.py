@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -14,35 +15,50 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplotlib", "pyarrow")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "penstock.pipelines.cli",
-        "penstock.pipelines.run",
-        "penstock.pipelines.ui.page",
-        "penstock.project",
-        "penstock.gate.decision",
-        "penstock.data.ingest",
-        "penstock.data.split.writer",
-        "penstock.quality.check",
-        "penstock.features.fit",
-        "penstock.training.train",
-        "penstock.evaluation.evaluate",
-        "penstock.monitoring.estimates.performance",
-        "penstock.monitoring.signals.group_gaps",
-        "penstock.registry.baseline",
-        "penstock.registry.register",
-        "penstock.rollout.release",
-        "penstock.monitoring.signals.detector",
-        "penstock.monitoring.signals.distances",
-        "penstock.monitoring.interventions.former_champions",
-        "penstock.monitoring.interventions.recall",
-    ],
+MODULES = (
+    "penstock.pipelines.cli",
+    "penstock.pipelines.run",
+    "penstock.pipelines.ui.page",
+    "penstock.project",
+    "penstock.gate.decision",
+    "penstock.data.ingest",
+    "penstock.data.split.writer",
+    "penstock.quality.check",
+    "penstock.features.fit",
+    "penstock.training.train",
+    "penstock.evaluation.evaluate",
+    "penstock.monitoring.estimates.performance",
+    "penstock.monitoring.signals.group_gaps",
+    "penstock.registry.baseline",
+    "penstock.registry.register",
+    "penstock.rollout.release",
+    "penstock.monitoring.signals.detector",
+    "penstock.monitoring.signals.distances",
+    "penstock.monitoring.interventions.former_champions",
+    "penstock.monitoring.interventions.recall",
 )
-def test_a_module_imports_nothing_heavy(module: str) -> None:
-    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+
+
+@pytest.fixture(scope="module")
+def brought() -> dict[str, list[str]]:
+    """What is heavy that each module imports and none before it did, in one process."""
+    code = f"""
+import importlib, json, sys
+found = {{}}
+for module in {MODULES!r}:
+    before = set(sys.modules)
+    importlib.import_module(module)
+    found[module] = [name for name in {HEAVY!r} if name in sys.modules and name not in before]
+print(json.dumps(found))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_nothing_heavy(module: str, brought: dict[str, list[str]]) -> None:
+    assert brought[module] == []
 
 
 def test_kfp_comes_without_its_client_until_somebody_asks() -> None:

@@ -30,7 +30,7 @@ time.sleep(60)
 @pytest.mark.parametrize("by_start", [False, True])
 def test_a_killed_process_is_not_called_dead_while_it_holds_its_port(*, by_start: bool) -> None:
     """Its first thread ends before the others, which still have its files."""
-    for _ in range(8):
+    for _ in range(4):
         with hold_port(0) as held:
             port = held.getsockname()[1]
             command = [sys.executable, "-c", SERVER, str(held.fileno())]

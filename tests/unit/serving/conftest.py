@@ -17,6 +17,7 @@ from penstock.common import files
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.export.export import export
+from penstock.model import BACKGROUND_NAME
 from penstock.records.export import FOLDER
 from penstock.records.model import Model
 from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
@@ -95,24 +96,30 @@ def exported(
     instances: list[dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Exported]:
-    """`exported(task)` returns a copy of a model with its ONNX form, made once."""
+    """`exported(task)` returns a copy of a model with its ONNX form, made once.
+
+    With `background` it has the rows of `instances` to explain answers against.
+    """
     home = tmp_path_factory.mktemp("exported")
     table = home / "rows.jsonl"
     table.write_text(
         "".join(json.dumps({name: row[name] for name in ROW}) + "\n" for row in instances)
     )
     ingest(SourceSpec(uri=str(table)), output=home / "holdout")
-    made: dict[str, Exported] = {}
+    made: dict[tuple[str, bool], Exported] = {}
 
-    def get(task: str = "binary") -> Exported:
-        if task not in made:
-            folder = home / task
+    def get(task: str = "binary", *, background: bool = False) -> Exported:
+        if (task, background) not in made:
+            folder = home / f"{task}-{background}"
             shutil.copytree(models(task), folder)
+            if background:
+                rows = {name: [row[name] for row in instances] for name in ROW}
+                (folder / BACKGROUND_NAME).write_text(json.dumps(rows))
             output = folder / FOLDER
             record = export(folder, holdout=home / "holdout", output=output)
             assert record.file, record.reason
-            made[task] = Exported(folder, files.digest_of_folder(output))
-        return made[task]
+            made[task, background] = Exported(folder, files.digest_of_folder(output))
+        return made[task, background]
 
     return get
 

@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from serving_process import ROW, Server, Start, v2_body
 
-INPUTS = 10_000
-
 PREDICT, INFER = "/v1/models/adult:predict", "/v2/models/adult/infer"
 LEAKS = re.compile(rb'Traceback|File "|site-packages|/penstock/|\.py\b|0x[0-9a-f]{8}|/tmp/')
 
@@ -293,10 +291,11 @@ def server(exported: Callable[..., Any], start: Start) -> Server:
 
 
 @pytest.mark.slow
-def test_ten_thousand_odd_requests_do_no_harm(server: Server) -> None:
+@pytest.mark.parametrize("inputs", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_odd_requests_do_no_harm(server: Server, inputs: int) -> None:
     wire = Wire(server.port)
     statuses: Counter[int] = Counter()
-    for number, (request, head, last) in zip(range(INPUTS), Fuzzer(20), strict=False):
+    for number, (request, head, last) in zip(range(inputs), Fuzzer(20), strict=False):
         if last:
             wire.close()
         try:
@@ -309,8 +308,8 @@ def test_ten_thousand_odd_requests_do_no_harm(server: Server) -> None:
         assert not LEAKS.search(answer), (number, request[:3000], answer)
     wire.close()
     print(dict(statuses), "connections", wire.connections)
-    assert statuses[200] > INPUTS / 20
-    assert statuses[400] > INPUTS / 3
+    assert statuses[200] > inputs / 20
+    assert statuses[400] > inputs / 3
     assert server.process.poll() is None
     assert server.predict(ROW).status_code == 200
     assert server.metric("penstock_requests_in_flight") == 0
@@ -319,7 +318,10 @@ def test_ten_thousand_odd_requests_do_no_harm(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_openapi_document_describes_is_what_is_served(server: Server) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.long)])
+def test_what_the_openapi_document_describes_is_what_is_served(
+    server: Server, examples: int
+) -> None:
     import schemathesis
     from hypothesis import HealthCheck, given, settings
     from schemathesis import GenerationMode
@@ -330,7 +332,7 @@ def test_what_the_openapi_document_describes_is_what_is_served(server: Server) -
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) == 17, "all but the document itself"
     quiet = settings(
-        max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     checks = [not_a_server_error, status_code_conformance]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
@@ -32,6 +33,10 @@ LEAN = {
 """What a server that answers by ONNX Runtime may import."""
 
 
+owners_of_modules = functools.cache(packages_distributions)
+"""To read what each distribution has takes two seconds."""
+
+
 def imported(start: Start, folder: Path, *options: str, **more: Any) -> set[str]:
     """Return the distributions that a server imports until it has answered what it can be asked."""
     server = start(folder, *options, "--capture", str(more["capture"]))
@@ -44,7 +49,7 @@ def imported(start: Start, folder: Path, *options: str, **more: Any) -> set[str]
     assert server.stop() == 0
     # `import time: self | cumulative | name`, as Python writes it for this variable.
     names = re.findall(r"^import time:.*\|\s*(\w+)", server.log(), flags=re.MULTILINE)
-    owners = packages_distributions()
+    owners = owners_of_modules()
     found = {canonicalize_name(owner) for name in names for owner in owners.get(name, ())}
     # The base of an editable installation, which no image has.
     return found - {"penstock", "setuptools"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -52,7 +53,10 @@ def servers() -> list[int]:
     ]
 
 
-@pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
+@pytest.fixture(
+    scope="module",
+    params=["binary", pytest.param("multiclass", marks=pytest.mark.long), "regression"],
+)
 def measured(
     request: pytest.FixtureRequest,
     models: Build,
@@ -121,12 +125,21 @@ def test_each_part_passes_and_blocks(measured: Operations) -> None:
 
 
 def test_an_answer_that_differs_is_found_and_blocks(
-    models: Build, holdout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Build,
+    exported: Callable[..., Any],
+    holdout: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The server is whole: so that it differs, it is held against another model's own answers.
-    other = load(models("binary", 3))
+    other, made = load(models("binary", 3)), exported()
+
+    def copied(model: Path, folder: Path, **_: Any) -> tuple[str, tuple[str, ...]]:
+        shutil.copytree(made.folder, folder)
+        return made.digest, ()
+
     monkeypatch.setattr(models_module, "load", lambda *_, **__: other)
-    monkeypatch.setattr(probing, "_prepare", _plain_copy)
+    monkeypatch.setattr(probing, "_prepare", copied)
     record = probe(
         models("binary"),
         holdout=holdout,
@@ -139,13 +152,6 @@ def test_an_answer_that_differs_is_found_and_blocks(
     assert (rule.verdict, rule.severity) == ("fail", "block")
     assert "instead of" in rule.sentence
     assert "row " in rule.sentence
-
-
-def _plain_copy(model: Path, folder: Path, **_: Any) -> tuple[str, tuple[str, ...]]:
-    import shutil
-
-    shutil.copytree(model, folder)
-    return "", ()
 
 
 def test_without_a_rule_nothing_is_started(

@@ -78,7 +78,7 @@ def _check(home: Path, *, released: bool = True) -> None:
     shop.store.close()
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("every", [23, pytest.param(1, marks=pytest.mark.exhaustive)])
 def test_a_trigger_that_is_killed_loses_nothing_and_begins_nothing_twice(
     homes: Iterator[Path], tmp_path: Path, every: int
 ) -> None:

@@ -111,16 +111,22 @@ class Watch:
 
 
 @pytest.fixture
-def watch(cluster_trials: Callable[[str], Trial]) -> Iterator[Watch]:
+def unserved(cluster_trials: Callable[[str], Trial]) -> Iterator[Watch]:
+    """A watch over a service of which nothing is released yet."""
     site = cluster_trials("one champion")
     assert isinstance(site, ClusterTrial)
     with small_prometheus() as prometheus:
-        made = Watch(site, PodFigures(prometheus, service="adult"))
-        serving_one(site)
-        made.serve(300)
-        made.serve(300)
-        assert site.release(2).outcome == "promoted"
-        yield made
+        yield Watch(site, PodFigures(prometheus, service="adult"))
+
+
+@pytest.fixture
+def watch(unserved: Watch) -> Watch:
+    """Over version 2, after a canary beside version 1."""
+    serving_one(unserved.site)
+    unserved.serve(300)
+    unserved.serve(300)
+    assert unserved.site.release(2).outcome == "promoted"
+    return unserved
 
 
 def test_a_champion_whose_pods_fail_requests_is_returned_once(watch: Watch) -> None:
@@ -238,14 +244,14 @@ def test_the_command_guards_and_shows_its_figures(watch: Watch) -> None:
     assert 'penstock_monitor_actions_total{action="returned",service="adult"} 0.0' in text
 
 
-def test_without_prometheus_or_with_nothing_to_guard_it_is_refused(watch: Watch) -> None:
+def test_without_prometheus_or_with_nothing_to_guard_it_is_refused(unserved: Watch) -> None:
     for change, said in (
-        ({"deployment": DeploymentSpec.model_validate(watch.site._router())}, "none is named"),
+        ({"deployment": DeploymentSpec.model_validate(unserved.site._router())}, "none is named"),
         ({"spec": MonitoringSpec.parse({"guardian": {"mode": "never"}}, where="t")}, "nothing is"),
         ({"spec": MonitoringSpec()}, "it is not said where the monitor of adult keeps"),
     ):
         with pytest.raises(InputError, match=said):
-            dataclasses.replace(watch.watcher, **change).guardian()
+            dataclasses.replace(unserved.watcher, **change).guardian()
 
 
 def verdict(kind: str = "healthy", *, alarm: bool = False) -> Verdict:

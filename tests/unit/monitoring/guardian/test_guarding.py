@@ -149,7 +149,9 @@ def test_a_champion_that_does_harm_is_returned_once_and_recorded(
     assert guard.seen.requests - guard.seen.replayed == 50
 
     watch.fall_ill()
+    well = watch.minutes
     (said,) = watch.until_said()
+    found_after = watch.minutes - well
     assert "adult: version 1 is the champion again. Version 2 does harm: the share of" in said
     site.assert_legal(champion=1)
     (done,) = watch.returns
@@ -166,7 +168,7 @@ def test_a_champion_that_does_harm_is_returned_once_and_recorded(
 
     # The one that serves again is guarded against nothing.
     watch.fall_ill()
-    assert watch.until_said() == []
+    assert watch.until_said(2 * found_after) == []
     site.assert_legal(champion=1)
     assert watch.state.guard.open == ("Version 1 was returned to: it is guarded against nothing.",)
 

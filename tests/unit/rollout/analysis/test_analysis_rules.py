@@ -465,7 +465,7 @@ def histories(draw: st.DrawFn) -> list[Interval]:
     return result
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(histories(), st.sampled_from(["shadow", "step"]), st.sampled_from(["binary", "multiclass"]))
 def test_any_history_gives_finite_ordered_reproducible_findings(
     intervals: list[Interval], phase: Literal["shadow", "step"], task: Literal["binary"]

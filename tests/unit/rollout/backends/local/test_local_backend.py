@@ -490,7 +490,7 @@ def _whole(ending: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ending", "steps"), [("promoted and back", 13), *(_whole(ending) for ending in _ENDINGS)]
+    ("ending", "steps"), [("promoted and back", 29), *(_whole(ending) for ending in _ENDINGS)]
 )
 def test_a_controller_may_be_killed_at_any_effect(
     service: StubbedService, ending: str, steps: int
