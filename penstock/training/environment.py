@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def pipeline_run() -> str:
     return os.environ.get("PENSTOCK_PIPELINE_RUN", "")
 
 
+@cache
 def _version(name: str) -> str:
+    # What was imported stays what it is, and each look reads a file of text: fifty in a training.
     # Where only MLflow's client is installed, as in the images: both are released together.
     wanted = "mlflow-skinny" if name == "mlflow" else name
     try:

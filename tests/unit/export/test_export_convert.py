@@ -20,8 +20,8 @@ FAMILIES = (
 )  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {"max_iter": 25},
-    "random_forest": {"min_samples_leaf": 2},
-    "extra_trees": {"min_samples_leaf": 2},
+    "random_forest": {"min_samples_leaf": 2, "n_estimators": 30},
+    "extra_trees": {"min_samples_leaf": 2, "n_estimators": 30},
     "xgboost": {"n_estimators": 25, "subsample": 0.8},
     "lightgbm": {"n_estimators": 25, "subsample": 0.8},
 }
