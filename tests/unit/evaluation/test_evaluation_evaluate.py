@@ -489,6 +489,8 @@ def not_compared(world, out: Path, **given) -> Evaluation:
 
 def test_no_champion_is_a_case_of_its_own(worlds, out) -> None:
     found = measured(worlds("binary"), out, champion=None)
+    # Nobody asked for a page.
+    assert [path.name for path in out.iterdir()] == ["evaluation.json"]
     assert (found.champion_state, found.champion, found.champion_note) == ("none", "", "")
     assert beside(found).verdict == "not applicable"
 
