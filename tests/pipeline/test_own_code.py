@@ -14,14 +14,17 @@ import every_path
 import pytest
 import yaml
 from own_project import CODE, ring, written
+from running_process import until
 from test_boosted import plain
 
 from penstock import project
 from penstock.bundle.make import bundle
+from penstock.captures.reader import read_window
 from penstock.errors import InputError
 from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import for_run
+from penstock.records.monitoring import MonitorState
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("own code")]
 
@@ -120,17 +123,29 @@ def test_server_batch_and_mlflow_give_the_same_bits(shell, released: tuple[Path,
     assert len(set(found["positive"])) > 100
 
 
-def test_the_monitor_finds_no_fault_in_what_was_asked(shell, released: tuple[Path, str]) -> None:
+def test_the_monitor_finds_no_fault_where_there_is_none(shell, released: tuple[Path, str]) -> None:
     file, text = released
     url = re.search(r"Served at +(\S+)", text)[1]
-    every_path.by_server(url, "bells", asked(400, seed=6))
-    done = shell("monitor", str(file), "--once")
-    assert done.returncode == 0, done.stdout + done.stderr
-    state, _ = MonitorFolder(file.parent / ".penstock").read(service="bells")
-    assert state.last.rows >= 400
-    assert (state.last.lost, state.last.problem, state.last.missing) == (0, "", ())
-    assert {one.column for one in state.last.distances} >= {"a", "b", "kind"}
-    assert state.verdict.kind == "healthy", state.verdict
+    captures = str(file.parent / ".penstock" / "serving" / "bells" / "captures")
+
+    def captured() -> int:
+        return read_window(captures, after=None).table.num_rows
+
+    def look(rows: list[dict[str, Any]], *, ends: int) -> MonitorState:
+        before = captured()
+        every_path.by_server(url, "bells", rows)
+        until(lambda: captured() >= before + len(rows), every=0.2)
+        done = shell("monitor", str(file), "--once")
+        assert done.returncode == ends, done.stdout + done.stderr
+        return MonitorFolder(file.parent / ".penstock").read(service="bells")[0]
+
+    seen = look(asked(2_000, seed=6), ends=0)
+    assert seen.last.rows >= 2_000
+    assert (seen.last.lost, seen.last.problem, seen.last.missing) == (0, "", ())
+    assert {one.column for one in seen.last.distances} == {"a", "b", "kind"}
+    assert seen.verdict.kind == "healthy", seen.verdict
+    changed = look([row | {"b": row["b"] * 5} for row in asked(2_000, seed=7)], ends=5)
+    assert changed.verdict.kind == "drifted", changed.verdict
 
 
 def asked(rows: int, **how: int) -> list[dict[str, Any]]:
