@@ -42,9 +42,9 @@ def sized(
             so much to give away never runs the step, so it is far below the limit.
         cpu: Requested; not limited, because a limit only slows a step down.
     """
-    # kfp's question reads the source of every caller, to name one in an error; a step of ours has a
-    # container.
-    task._ensure_container_spec_exists = _has_one
+    if task.container_spec is not None:
+        # kfp asks so at each setting, and reads the source of every caller before it looks.
+        task._ensure_container_spec_exists = _has_one
     task.set_display_name(title)
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
