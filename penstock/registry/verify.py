@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from penstock import model, tracking
 from penstock.common import files
@@ -20,36 +20,12 @@ from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, registration, signing, versions
 from penstock.registry.champion import checked_champion
+from penstock.registry.check import Check, Verdict, same
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
 from penstock.registry.servings import Serving, compared_with, judge_people, servings
 from penstock.registry.versions import Version, answers
 from penstock.signatures.door import require_vouched
 from penstock.signatures.keys import only_key
-
-Verdict = Literal["holds", "fails", "missing", "not signed", "not there"]
-"""missing: a required item is absent. not there: an optional item is absent."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check.
-
-    Attributes:
-        name: What.
-        expected: What a record says it is.
-        found: What it is now.
-        verdict: Whether they agree.
-    """
-
-    name: str
-    expected: str
-    found: str
-    verdict: Verdict
-
-    @property
-    def good(self) -> bool:
-        """Whether it gives no reason to doubt the version."""
-        return self.verdict in ("holds", "not signed", "not there")
 
 
 @dataclass(frozen=True)
@@ -119,12 +95,6 @@ def fetch_verified(uri: str, *, tracking_uri: str, into: Path, key: Path | None 
     return Fetched(version, model_tags, folder, pack, checks)
 
 
-def _same(name: str, expected: str, found: str) -> Check:
-    if not found:
-        return Check(name, expected, "none", "missing" if expected else "not there")
-    return Check(name, expected or "none", found, "holds" if expected == found else "fails")
-
-
 def _model(version: Version, folder: Path, *, tracking_uri: str) -> Iterator[Check]:
     folder.mkdir()
     try:
@@ -135,8 +105,8 @@ def _model(version: Version, folder: Path, *, tracking_uri: str) -> Iterator[Che
     except PenstockError as error:
         yield Check("model files", version.model, f"{error!s:.120}", "missing")
         return
-    yield _same("model files", version.model, found)
-    yield _same("ONNX form", version.export, model.export_digest_of(folder))
+    yield same("model files", version.model, found)
+    yield same("ONNX form", version.export, model.export_digest_of(folder))
 
 
 def _no_pack(version: Version) -> Iterator[Check]:
@@ -151,7 +121,7 @@ def _pack(version: Version, pack: Path) -> Iterator[Check]:
     except PenstockError as error:
         yield Check("manifest.json", "a manifest", f"{error!s:.120}", "missing")
         return
-    yield _same("manifest.json", version.tags.get(versions.EVIDENCE_DIGEST, ""), manifest.digest())
+    yield same("manifest.json", version.tags.get(versions.EVIDENCE_DIGEST, ""), manifest.digest())
     claims = {
         "model": (version.model, manifest.model),
         "export": (version.export, manifest.export),
@@ -162,11 +132,11 @@ def _pack(version: Version, pack: Path) -> Iterator[Check]:
     }
     for name, (tag, claimed) in claims.items():
         if tag or claimed:
-            yield _same(f"tag: {name}", claimed, tag)
+            yield same(f"tag: {name}", claimed, tag)
     present = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
     for name, digest in sorted(manifest.files.items()):
         found = files.digest_of_file(pack / name) if name in present else ""
-        yield _same(name, digest, found)
+        yield same(name, digest, found)
     for name in sorted(present - manifest.files.keys() - {MANIFEST}):
         yield Check(name, "not in the manifest", "a file", "fails")
     yield from _decision(version, pack)
@@ -184,9 +154,7 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
         yield Check("decision approves", version.model, f"{error!s:.120}", "fails")
         return
     yield Check("decision approves", version.model, decision.model, "holds")
-    yield _same(
-        "decision digest", version.tags.get(versions.DECISION_DIGEST, ""), decision.digest()
-    )
+    yield same("decision digest", version.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
     for kind in _DECIDED:
         expected = getattr(decision, kind)
         raw = _json(pack / f"{kind}.json")
@@ -194,7 +162,7 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
             continue
         # From the file as it is, so that a later release with other fields says the same.
         found = "" if raw is None else files.digest_of_text(files.canonical_json(raw))
-        yield _same(f"decided on {kind}", expected, found)
+        yield same(f"decided on {kind}", expected, found)
     for name, field, expected in (
         ("holdout", "content", decision.dataset),
         ("explanation", "model", decision.model),
@@ -202,7 +170,7 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
     ):
         raw = _json(pack / f"{name}.json")
         if raw is not None:
-            yield _same(f"{name}.json is of", expected, str(raw.get(field, "")))
+            yield same(f"{name}.json is of", expected, str(raw.get(field, "")))
     yield from _baseline(pack)
 
 
@@ -212,7 +180,7 @@ def _baseline(pack: Path) -> Iterator[Check]:
     if raw is not None:
         evaluation = _json(pack / "evaluation.json") or {}
         found = files.digest_of_text(files.canonical_json(raw))
-        yield _same("evaluated with baseline", str(evaluation.get("baseline", "")), found)
+        yield same("evaluated with baseline", str(evaluation.get("baseline", "")), found)
 
 
 def _decided(pack: Path | None) -> Decision | None:
@@ -352,16 +320,16 @@ def _rollout(
     try:
         with answers(tracking_uri):
             if not store.list_artifacts(version.run, place):
-                yield _same(name, expected, "")
+                yield same(name, expected, "")
                 return
             folder = Path(store.download_artifacts(version.run, place, str(into)))
         manifest = RolloutEvidence.read(folder / MANIFEST)
     except PenstockError as error:
         yield Check(name, expected, f"{error!s:.120}", "missing")
         return
-    yield _same(name, expected, manifest.digest())
+    yield same(name, expected, manifest.digest())
     for title, digest in sorted(manifest.files.items()):
-        yield _same(f"{name}: {title}", digest, _digest(folder / title))
+        yield same(f"{name}: {title}", digest, _digest(folder / title))
 
 
 def _digest(path: Path) -> str:

@@ -192,7 +192,8 @@ def test_the_version_carries_the_baseline_of_its_holdout(released: tuple[Path, s
     assert found.attributions[0].attribution > 0
 
 
-@pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("warm", [True, False])
 def test_the_compiled_yaml_runs_with_the_same_outcome(
     released: tuple[Path, str], shell, warm: bool
 ) -> None:

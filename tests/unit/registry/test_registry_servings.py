@@ -19,7 +19,8 @@ from penstock.records.evidence import AuditEntry
 from penstock.registry import approvals, audit, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion, fetch_champion, set_champion
-from penstock.registry.verify import Check, verify
+from penstock.registry.check import Check
+from penstock.registry.verify import verify
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
