@@ -184,6 +184,7 @@ def tasks_of(spec: dict[str, Any]) -> list[str]:
     return [name for part in parts for name in part.get("dag", {}).get("tasks", {})]
 
 
+@pytest.mark.long
 def test_each_ending_that_refuses_is_written_down_before_the_run_ends(
     acting: tuple[dict[str, Any], int],
 ) -> None:

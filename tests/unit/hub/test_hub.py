@@ -241,6 +241,7 @@ def test_the_command_says_what_it_wrote(
     assert "does not answer" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_step_that_waits_for_people_tells_it_and_never_fails(
     registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,7 +30,7 @@ MANIFESTS = ROOT / "manifests"
 ADMIN = {"username": "admin", "password": "the-administrators", "flask-secret-key": "a-key"}
 PASSWORD = "the-pipelines-own"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def container(path: str) -> dict[str, Any]:

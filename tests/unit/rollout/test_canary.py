@@ -234,7 +234,7 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
         pytest.param("shadow", 0, "", marks=long),
         pytest.param("step", 0, "", marks=long),
         pytest.param("step", 1, "", marks=long),
-        ("promote", 0, ""),
+        pytest.param("promote", 0, "", marks=long),
         pytest.param("rollback", 0, "errors", marks=long),
         pytest.param("done", 0, "", marks=long),
     ],

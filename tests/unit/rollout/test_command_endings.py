@@ -365,16 +365,15 @@ def effects_of(trials: Callable[[str], Trial], story: Story, fault: Fault) -> in
 
 
 OFTEN = ("second release", "rollback")
-"""Of these a kill and a full disk are long, or in `make test`; the others are exhaustive."""
+"""Of these a kill and a full disk are long; the others are exhaustive."""
 
 
-def cases(*faults: Fault, quick: str = "") -> list[Any]:
-    """The endings of every command; `quick` is the one whose kill is in `make test`."""
+def cases(*faults: Fault) -> list[Any]:
+    """The endings of every command."""
 
     def marks(name: str, fault: Fault) -> Any:
-        if name not in OFTEN or fault not in (Fault.KILL, Fault.FULL):
-            return pytest.mark.exhaustive
-        return () if (name, fault) == (quick, Fault.KILL) else pytest.mark.long
+        often = name in OFTEN and fault in (Fault.KILL, Fault.FULL)
+        return pytest.mark.long if often else pytest.mark.exhaustive
 
     return [
         pytest.param(
@@ -408,7 +407,7 @@ def end_at_effects(trials: Callable[[str], Trial], name: str, fault: Fault) -> N
         trial.stop()
 
 
-@pytest.mark.parametrize(("name", "fault"), cases(*Fault, quick="second release"))
+@pytest.mark.parametrize(("name", "fault"), cases(*Fault))
 def test_the_next_command_goes_on(trials: Callable[[str], Trial], name: str, fault: Fault) -> None:
     end_at_effects(trials, name, fault)
 

@@ -26,7 +26,7 @@ from penstock.serving.service import Service
 
 TARGETS = {"binary": "y", "multiclass": "kind", "regression": "amount"}
 CASES = [
-    ("binary", "xgboost"),
+    pytest.param("binary", "xgboost", marks=pytest.mark.long),
     ("multiclass", "lightgbm"),
     # Each costs five seconds.
     pytest.param("binary", "lightgbm", marks=pytest.mark.long),

@@ -55,6 +55,7 @@ def test_what_training_knows_lies_in_the_model_under_its_digest(sound: Made) -> 
         path.write_text(text)
 
 
+@pytest.mark.long
 def test_the_share_of_wrong_labels_rises_with_the_noise(tmp_path: Path) -> None:
     found = []
     for noise in (0.0, 0.1, 0.25):

@@ -262,6 +262,7 @@ def test_a_champion_that_is_none_any_more_is_not_returned(trials: Callable[[str]
     assert watch.state.guard.version == 1
 
 
+@pytest.mark.long
 def test_killed_anywhere_the_next_reading_goes_on_and_it_returns_once(
     trials: Callable[[str], Trial],
 ) -> None:
