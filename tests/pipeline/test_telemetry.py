@@ -45,6 +45,7 @@ def test_mlflow_sends_nothing_whichever_is_imported_first(shell, first: str) -> 
     assert shell.outside() == set()
 
 
+@pytest.mark.long
 def test_who_wants_it_switches_it_on_and_then_it_is_recorded(shell) -> None:
     # So the tests that see no name would see one.
     (shell.folder / "mlflow.db").unlink(missing_ok=True)

@@ -106,6 +106,7 @@ def rule(decision: Decision, name: str) -> Any:
     return next(one for one in decision.rules if one.rule.startswith(name))
 
 
+@pytest.mark.long
 def test_the_known_disparities_are_shown_and_demographic_parity_blocks(adult: Path) -> None:
     bound = {"metric": "selection_rate", "difference_at_most": 0.1, "ratio_at_least": 0.8}
     decision, found, page = gate(

@@ -183,6 +183,7 @@ def _fitted(
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "parameters"),

@@ -127,6 +127,7 @@ def test_every_path_gives_the_same_bits(
     assert np.array_equal(found, margins.margins(matrix[near]))
 
 
+@pytest.mark.long
 def test_a_version_of_another_family_has_no_booster(
     binary: tuple[Any, Any], tmp_path: Path
 ) -> None:

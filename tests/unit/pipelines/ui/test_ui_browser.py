@@ -85,6 +85,7 @@ def outline(html: str) -> Outline:
     return found
 
 
+@pytest.mark.long
 def test_a_browser_shows_every_section_of_a_whole_life(whole: Located, look: Look) -> None:
     found = outline(look(whole, "--dump-dom"))
     shown = {title: " ".join(text) for title, text in found.sections.items()}
