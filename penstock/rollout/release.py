@@ -145,6 +145,7 @@ def _run(
 def _begin(
     target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec, tell: Tell
 ) -> Rollout:
+    _require_registry(target, order)
     target.router.open()
     # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(target, order, spec=spec)
@@ -193,6 +194,30 @@ def _prune(target: Target, *, keep: int) -> None:
         prune(target, keep=keep)
     except ServiceError as error:
         progress.say(f"old rollouts could not be deleted: {error}")
+
+
+def _require_registry(target: Target, order: Order) -> None:
+    """Refuse a service whose stable version has other files than the registry's of that number.
+
+    It was released from another registry or workspace, so what a canary would compare the candidate
+    with is nothing that this registry, or its gate, knows.
+    """
+    name, stable = order.registration.name, target.router.stable
+    if stable is None:
+        return
+    try:
+        known = versions.registered(f"models:/{name}/{stable}", tracking_uri=order.tracking_uri)
+    except InputError:
+        # It was deleted there: that is no reason to serve nothing newer.
+        return
+    if known.model != target.router.stable_model:
+        raise InputError(
+            f"version {stable} serves from other files than those of models:/{name}/{stable}",
+            where=f"service {name}",
+            remedy="It was released from another registry or MLflow workspace: name that one by "
+            "MLFLOW_TRACKING_URI or MLFLOW_WORKSPACE, or give this project a folder, on a cluster "
+            "a namespace, of its own.",
+        )
 
 
 def _planned(

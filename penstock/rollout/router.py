@@ -212,6 +212,11 @@ class Router(Protocol):
         ...
 
     @property
+    def stable_model(self) -> str:
+        """The digest of that version's folder; empty before the first release."""
+        ...
+
+    @property
     def candidate(self) -> int | None:
         """The version that is brought up beside it, or None."""
         ...

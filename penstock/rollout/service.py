@@ -23,7 +23,7 @@ from penstock.rollout.router import (
     Routing,
     nothing,
 )
-from penstock.rollout.state import A, Arm, Assignment, Role, S, StateStore
+from penstock.rollout.state import A, Assignment, Role, S, StateStore, version_of
 
 
 class Service(Generic[A, S]):
@@ -75,12 +75,17 @@ class Service(Generic[A, S]):
     @property
     def stable(self) -> int | None:
         """The version that the service falls back to."""
-        return _version(self.state.stable)
+        return version_of(self.state.stable)
+
+    @property
+    def stable_model(self) -> str:
+        """The digest of its files."""
+        return self.state.stable.model if self.state.stable else ""
 
     @property
     def candidate(self) -> int | None:
         """The version that is brought up beside it."""
-        return _version(self.state.candidate)
+        return version_of(self.state.candidate)
 
     @property
     def weight(self) -> int:
@@ -90,7 +95,7 @@ class Service(Generic[A, S]):
     @property
     def previous(self) -> int | None:
         """The version that the stable one took over from, which can be gone back to."""
-        return _version(self.state.retired or self.state.previous)
+        return version_of(self.state.retired or self.state.previous)
 
     def refresh(self) -> bool:
         """Read the state, for a look without the lease; return whether there is a service."""
@@ -386,10 +391,6 @@ class Service(Generic[A, S]):
         candidate: A = self.state.require_candidate(version, where=self._where)
         self._backend.require_alive(candidate)
         return candidate
-
-
-def _version(arm: Arm | None) -> int | None:
-    return arm.version if arm else None
 
 
 if TYPE_CHECKING:

@@ -40,6 +40,11 @@ class Arm(Value):
         return self
 
 
+def version_of(arm: Arm | None) -> int | None:
+    """Return the number of a version, None if there is none."""
+    return arm.version if arm else None
+
+
 def _identity(arm: Arm) -> tuple[object, ...]:
     return arm.version, arm.uri, arm.model, arm.export, arm.fault
 

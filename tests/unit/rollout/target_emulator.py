@@ -148,6 +148,10 @@ class RouterEmulator:
         return self._state.stable.version if self._state.stable else None
 
     @property
+    def stable_model(self) -> str:
+        return self._state.stable.model if self._state.stable else ""
+
+    @property
     def candidate(self) -> int | None:
         return self._state.candidate.version if self._state.candidate else None
 

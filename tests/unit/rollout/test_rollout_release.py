@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from fresh_store import fresh_store
 from rollout_world import World
 from router_parts import load_on
 from running_process import until
@@ -220,6 +222,25 @@ def test_another_port_than_the_one_it_has_is_refused(world: World, serving: Depl
     with pytest.raises(InputError, match=r"it answers on port \d+, not on 1.*penstock stop"):
         world.release(2, spec={"port": 1})
     assert world.ask(serving.url)
+
+
+def test_a_service_of_another_registry_is_not_compared_with(
+    world: World, serving: Deployment, tmp_path: Path
+) -> None:
+    before = world.state()
+    assert before.stable is not None
+    other = replace(world, uri=fresh_store(tmp_path))
+    # There each number is of another model.
+    numbers = {other.registered(depth).version: depth for depth in (3, 4, 2)}
+    candidate = numbers[3 if before.stable.version == 2 else 2]
+    number = before.stable.version
+    said = (
+        rf"version {number} serves from other files than those of models:/adult/{number}\. It was"
+    )
+    with pytest.raises(InputError, match=rf"{said} released from another registry or MLflow work"):
+        other.release(candidate)
+    assert world.ask(serving.url) == str(before.stable.version)
+    assert (world.state().stable, world.state().candidate) == (before.stable, None)
 
 
 def test_a_port_that_somebody_has_is_named(world: World, serving: Deployment) -> None:
