@@ -33,8 +33,9 @@ run: setup ## Release a model of the built-in example and leave it served on loo
 stop: ## End what `make run` left serving
 	$(BIN)/penstock stop example/project.yaml
 
-# Waiting OpenMP threads would spin, on a machine where two tests run beside each other.
-TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
+# Tests wait for processes and clocks a sixth of their time, so there is a worker more than cores. Waiting OpenMP
+# threads would spin beside them.
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadgroup --no-loadscope-reorder
 
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
 	$(TESTS) -m "not long and not exhaustive"
