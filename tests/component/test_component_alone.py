@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PIPELINE = """
 from kfp import dsl, local
 from penstock.components.fail import fail
@@ -31,6 +33,7 @@ print("returned", theirs(uri="table.csv", highest=HIGHEST).output)
 """
 
 
+@pytest.mark.long
 def test_validate_and_fail_work_alone(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b\n1,x\n2,y\n3,z\n")
     (tmp_path / "pipeline.py").write_text(PIPELINE.replace("HIGHEST", "2"))

@@ -253,6 +253,7 @@ print(version_name(project.name, Path("p.yaml").read_text()))
     assert len(names) == 1
 
 
+@pytest.mark.long
 def test_a_local_run_of_the_compiled_file_ignores_the_cluster(tmp_path: Path) -> None:
     """kfp.local reads both documents; the settings neither change the run nor make it warn."""
     compile_release(

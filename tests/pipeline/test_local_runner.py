@@ -153,6 +153,7 @@ def test_a_branch_runs_or_does_not(tmp_path: Path, warm: WarmSteps) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_component_that_installs_something_runs_as_kfp_runs_it(
     tmp_path: Path, warm: WarmSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

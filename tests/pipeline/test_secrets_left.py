@@ -110,13 +110,8 @@ VARIABLES = {
 }
 
 
-@pytest.mark.parametrize(
-    "clear",
-    [
-        pytest.param(True, id="clear", marks=pytest.mark.long),
-        pytest.param(False, id="by reference"),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("clear", [True, False], ids=["clear", "by reference"])
 def test_no_command_that_fails_leaves_or_prints_a_secret(site: Site, clear: bool) -> None:
     nobody = "127.0.0.1:1"
     project = site.folder / "project.yaml"

@@ -595,6 +595,7 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @NEEDS_LINUX
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def test_slices_of_sex_and_race_are_named(adult: Path) -> None:
     assert "sex = Male and race = White" in rule(strict, "slices").sentence
 
 
+@pytest.mark.long
 def test_it_is_calibrated_and_steady(adult: Path) -> None:
     decision, found, _ = gate(
         adult, calibration={"ece_at_most": 0.03, "brier_at_most": 0.1}, stability={"missing": 0.05}

@@ -447,6 +447,7 @@ def test_a_holdout_without_a_column_is_named(
     assert not (tmp_path / "e.html").exists()
 
 
+@pytest.mark.long
 def test_it_writes_nothing_outside_of_its_outputs(
     worlds: Callable[[str], World], tmp_path: Path
 ) -> None:

@@ -223,6 +223,7 @@ def test_adult_is_exact_on_its_whole_test_file(
     assert form.runtime == "onnx"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "task", "parameters"),
     [

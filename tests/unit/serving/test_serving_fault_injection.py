@@ -159,6 +159,7 @@ def test_wrong_later_shows_in_nothing_but_labels(
     assert _scores(server, rows, **SMOKE) == pytest.approx(sound)
 
 
+@pytest.mark.long
 def test_every_fault_of_the_project_file_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     from typing import get_args
 

@@ -140,6 +140,7 @@ def test_an_object_that_no_manifest_names_is_removed_by_its_age_in_the_store(buc
     assert place.names("shop/3/pod") == ["notes.jsonl.gz"]
 
 
+@pytest.mark.long
 def test_two_erasures_at_once_in_an_object_store_leave_nothing_of_either(
     bucket: str, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_stream_of_transactions_is_not_suspected(tmp_path: Path) -> None:
     assert (health.label_noise or 1) < 0.05
 
 
+@pytest.mark.long
 def test_many_classes_have_their_noise_and_a_regression_none(tmp_path: Path) -> None:
     frame = customers(1200)
     number = (frame["age"] - 45) / 12

@@ -217,6 +217,7 @@ def test_a_second_one_is_told_who_guards(watch: Watch) -> None:
         second.held().__enter__()
 
 
+@pytest.mark.long
 def test_the_command_guards_and_shows_its_figures(watch: Watch) -> None:
     watch.serve()
     project = watch.site.home / "project.yaml"

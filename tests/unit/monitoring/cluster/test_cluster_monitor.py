@@ -156,6 +156,7 @@ def test_what_the_registry_cannot_give_is_missed(tmp_path: Path) -> None:
         assert any("The performance of version 2" in one for one in found.blind)
 
 
+@pytest.mark.long
 def test_a_look_needs_nothing_that_its_image_has_not(here: ClusterShop) -> None:
     here.serve(labels=True)
     watcher = here.watcher

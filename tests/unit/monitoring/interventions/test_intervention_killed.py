@@ -70,6 +70,7 @@ def test_killed_in_its_canary_it_is_driven_on_and_its_end_is_found_again(
     assert go_on(found, tmp_path) == status
 
 
+@pytest.mark.long
 def test_where_its_rollout_had_not_begun_the_run_is_run_again(
     trials: Callable[[str], Trial], tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def shop(world: World) -> Shop:
     return Shop(world)
 
 
+@pytest.mark.long
 def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_be_kept(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

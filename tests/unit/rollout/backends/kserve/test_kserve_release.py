@@ -42,6 +42,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     assert (back.candidate, world.champion(), site.ask()) == (one, one, str(one))
 
 
+@pytest.mark.long
 def test_a_canary_that_holds_notifies_people_once(site: Site, tmp_path: Path) -> None:
     site.has_served()
     steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
