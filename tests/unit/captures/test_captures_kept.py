@@ -72,7 +72,9 @@ print(counts.written, counts.dropped)
 """
 
 
-@pytest.mark.parametrize("limit", [10, 1300, 5000, 20_000])
+@pytest.mark.parametrize(
+    "limit", [10, 5000, *(pytest.param(limit, marks=pytest.mark.long) for limit in (1300, 20_000))]
+)
 def test_a_disk_that_refuses_leaves_whole_batches_and_exact_counts(
     tmp_path: Path, limit: int
 ) -> None:
@@ -303,7 +305,7 @@ LocalPlace(Path(sys.argv[1])).write("shop", "predictions-1.jsonl.gz", b"secret")
 """
 
 
-@pytest.mark.parametrize("how", ["erased", "pruned"])
+@pytest.mark.parametrize("how", ["erased", pytest.param("pruned", marks=pytest.mark.long)])
 def test_half_a_file_that_a_kill_left_is_removed_in_time(tmp_path: Path, how: str) -> None:
     command = [sys.executable, "-c", _WRITES_AND_DIES, str(tmp_path)]
     assert subprocess.run(command).returncode == -9

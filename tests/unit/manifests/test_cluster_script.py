@@ -189,7 +189,7 @@ def test_an_image_that_was_not_built_is_named(machine: Machine) -> None:
     assert "what is not ready" not in done.stderr
 
 
-@pytest.mark.parametrize("cluster", ["kind", "minikube"])
+@pytest.mark.parametrize("cluster", ["kind", pytest.param("minikube", marks=pytest.mark.long)])
 def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str) -> None:
     assert machine("up", cluster).returncode == 0
     names = ("data", "deploy", "mlflow", "serving", "train")
@@ -275,7 +275,7 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(machine: Machine, tmp_path
     assert not [c for c in machine.calls() if "apply" in c]
 
 
-@pytest.mark.parametrize("cluster", ["kind", "minikube"])
+@pytest.mark.parametrize("cluster", ["kind", pytest.param("minikube", marks=pytest.mark.long)])
 def test_down_takes_it_away_once(machine: Machine, cluster: str) -> None:
     assert machine("up", cluster).returncode == 0
     machine.calls()

@@ -71,7 +71,10 @@ def test_a_lock_that_is_not_is_named(
 
 @pytest.mark.parametrize(
     ("kind", "lacking"),
-    [("py3-none-any", []), ("cp311-cp311-manylinux_2_17_x86_64", ["aarch64-unknown-linux-gnu"])],
+    [
+        pytest.param("py3-none-any", [], marks=pytest.mark.long),
+        ("cp311-cp311-manylinux_2_17_x86_64", ["aarch64-unknown-linux-gnu"]),
+    ],
 )
 def test_a_lock_without_a_wheel_for_a_platform_is_named(
     check: Callable[..., str],

@@ -132,6 +132,7 @@ def everything() -> LoadedModel:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=8))
+@pytest.mark.long
 def test_any_row_has_the_score_that_scikit_learn_gives(
     everything: LoadedModel, rows: list[dict[str, Any]]
 ) -> None:

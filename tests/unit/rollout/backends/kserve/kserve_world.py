@@ -214,4 +214,7 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and be content with few answers: the emulator says at once how it is."""
     for module in ("state_store", "inference", "experiment_proxy"):
         monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    # Ten answers in a row show a weight of 0 or 100, and one of twenty each that both share.
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.6)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._TRIES", 20)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._LEAST", 1 / 20)
