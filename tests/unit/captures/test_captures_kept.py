@@ -400,7 +400,11 @@ def test_what_an_erasure_left_that_was_killed_before_its_manifest_is_removed(
     assert len(list(store.rglob("*.jsonl.gz"))) == 2 - removed
 
 
-@pytest.mark.parametrize("shipped", [False, True], ids=["folder", "shipped"])
+@pytest.mark.parametrize(
+    "shipped",
+    [pytest.param(False, marks=pytest.mark.long), True],
+    ids=["folder", "shipped"],
+)
 def test_of_two_erasures_at_once_neither_brings_back_what_the_other_erased(
     tmp_path: Path, shipped: bool
 ) -> None:

@@ -60,7 +60,8 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "context"), [("kind", "kind-penstock"), ("minikube", "penstock")]
+    ("cluster", "context"),
+    [("kind", "kind-penstock"), pytest.param("minikube", "penstock", marks=pytest.mark.long)],
 )
 def test_up_installs_everything_in_order_into_its_own_context(
     machine: Machine, cluster: str, context: str
@@ -205,7 +206,11 @@ def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str
     ("cluster", "made"),
     [
         ("kind", "docker exec penstock-control-plane mkdir -p /data/penstock-artifacts"),
-        ("minikube", "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts"),
+        pytest.param(
+            "minikube",
+            "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_folder_of_artifacts_is_there_before_it_is_claimed(

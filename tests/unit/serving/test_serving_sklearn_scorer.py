@@ -139,8 +139,21 @@ def test_any_row_has_the_score_that_scikit_learn_gives(
     assert_same(everything, rows)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("family", ["linear", "hist_gradient_boosting", "random_forest", "xgboost"])
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [
+        *(
+            (family, "binary")
+            for family in ("linear", "hist_gradient_boosting", "random_forest", "xgboost")
+        ),
+        *(("random_forest", task) for task in ("multiclass", "regression")),
+        *(
+            pytest.param(family, task, marks=pytest.mark.long)
+            for family in ("linear", "hist_gradient_boosting", "xgboost")
+            for task in ("multiclass", "regression")
+        ),
+    ],
+)
 def test_every_task_and_family(family: str, task: str) -> None:
     assert_same(model_of(("hours", "job", "code"), family=family, task=task), training_rows(30))
 

@@ -323,7 +323,8 @@ def test_an_agreement_looked_at_each_row_keeps_its_level() -> None:
     assert rejected / ROLLOUTS <= LEVEL + 0.038
 
 
-@pytest.mark.parametrize("above", [True, pytest.param(False, marks=LONG)])
+@pytest.mark.long
+@pytest.mark.parametrize("above", [True, False])
 def test_means_looked_at_each_second_keep_their_level(above: bool) -> None:
     rejected = 0
     for seed in range(ROLLOUTS):

@@ -257,6 +257,17 @@ def let_go(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
+    "each",
+    [
+        "kserve-gateway",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("kserve-knative", "kserve-native")
+        ),
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize(
     "act",
     [
         lambda router: router.set_weight(2, 90),

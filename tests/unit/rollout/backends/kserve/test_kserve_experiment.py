@@ -169,15 +169,9 @@ ENDS: dict[str, list[Action]] = {
 
 @pytest.mark.parametrize(
     ("end", "how"),
-    [
-        ("promoted", "before"),
-        *(pytest.param("promoted", how, marks=pytest.mark.long) for how in ("after", "refused")),
-        *(
-            pytest.param("kept", how, marks=pytest.mark.long)
-            for how in ("before", "after", "refused")
-        ),
-    ],
+    [(end, how) for end in ENDS for how in ("before", "after", "refused")],
 )
+@pytest.mark.long
 def test_a_controller_that_dies_at_any_write_is_gone_on_from(
     driver: Driver, end: str, how: str
 ) -> None:

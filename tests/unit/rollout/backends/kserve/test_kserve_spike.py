@@ -169,6 +169,7 @@ PROMOTED = [
 ]
 
 
+@pytest.mark.long
 def test_no_request_is_more_than_the_servers_carry_while_weights_move(shop: Shop) -> None:
     rollout = shop.released()
     assert weights(rollout) == PROMOTED, rollout.reason

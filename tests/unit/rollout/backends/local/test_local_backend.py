@@ -491,7 +491,11 @@ def _whole(ending: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ending", "steps"), [("promoted and back", 29), *(_whole(ending) for ending in _ENDINGS)]
+    ("ending", "steps"),
+    [
+        pytest.param("promoted and back", 29, marks=pytest.mark.long),
+        *(_whole(ending) for ending in _ENDINGS),
+    ],
 )
 def test_a_controller_may_be_killed_at_any_effect(
     service: StubbedService, ending: str, steps: int
