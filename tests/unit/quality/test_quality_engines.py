@@ -88,6 +88,7 @@ def test_engine_partition_and_order_change_no_byte(
     assert len(found) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["processes", "dask"])
 def test_a_worker_that_is_killed_changes_no_byte(
     engines, tmp_path: Path, monkeypatch, name: str

@@ -52,7 +52,7 @@ def command(registry: Registry, verb: str, target: str, *more: str) -> list[str]
     return [verb, target, "--tracking-uri", registry.uri, "--reason", "Fine.", *more]
 
 
-@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("verb", ["approve", pytest.param("reject", marks=pytest.mark.long)])
 def test_a_word_is_for_a_version_that_is_named(
     asking: Registry, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,8 +120,8 @@ def test_a_version_that_is_not_what_was_shown_gets_no_word(asking: Registry) -> 
     ("name", "message"),
     [
         ("ann\u200b@example.com", "that nobody sees: U+200B"),
-        ("ann\x00", "that nobody sees: U+0000"),
-        ("a\u3164nn", "that nobody sees: U+3164"),
+        pytest.param("ann\x00", "that nobody sees: U+0000", marks=pytest.mark.long),
+        pytest.param("a\u3164nn", "that nobody sees: U+3164", marks=pytest.mark.long),
         ("a" * 201, "a name has 1 to 200 characters"),
     ],
 )

@@ -65,7 +65,7 @@ def wrong(registry: Registry, version: int = 1) -> dict[str, str]:
     return {check.name: check.found for check in table(registry, version) if not check.good}
 
 
-@pytest.mark.parametrize("rejected", [False, True])
+@pytest.mark.parametrize("rejected", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_version_that_a_rollback_crowned_without_a_release_fails(
     registry: Registry, rejected: bool
 ) -> None:

@@ -61,7 +61,7 @@ def test_a_worker_that_is_killed_changes_nothing(engines, name: str, tmp_path: P
     assert sorted(pair for share in shares for pair in share) == squares(range(40))
 
 
-@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("name", ["processes", pytest.param("dask", marks=pytest.mark.long)])
 def test_workers_that_die_again_and_again_are_an_error(engines, name: str) -> None:
     with pytest.raises(ServiceError, match="a worker died 3 times at the same part"):
         list(engines[name](Killed(squares, None), [1]))
@@ -99,7 +99,7 @@ with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
     ("name", "way"),
     [
         ("local", "standard input"),
-        ("dask", "script"),
+        pytest.param("dask", "script", marks=pytest.mark.long),
         pytest.param("local", "script", marks=pytest.mark.long),
         pytest.param("dask", "standard input", marks=pytest.mark.long),
     ],
@@ -128,7 +128,7 @@ with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
 """
 
 
-@pytest.mark.parametrize("name", ["local", "dask"])
+@pytest.mark.parametrize("name", ["local", pytest.param("dask", marks=pytest.mark.long)])
 def test_workers_end_with_a_step_that_is_killed(name: str) -> None:
     step = subprocess.Popen(
         [sys.executable, "-c", WAITING, str(Path(__file__).parents[1]), name],
@@ -145,15 +145,14 @@ def test_workers_end_with_a_step_that_is_killed(name: str) -> None:
     assert not alive
 
 
-def test_dask_listens_on_loopback_alone() -> None:
-    with opened(ENGINES["dask"]) as each:
-        pids = {os.getpid(), *each(process, list(range(40)))}
-        listening = {
-            one.laddr.ip
-            for pid in pids
-            for one in psutil.Process(pid).connections(kind="tcp")
-            if one.status == psutil.CONN_LISTEN
-        }
+def test_dask_listens_on_loopback_alone(engines) -> None:
+    pids = {os.getpid(), *engines["dask"](process, list(range(40)))}
+    listening = {
+        one.laddr.ip
+        for pid in pids
+        for one in psutil.Process(pid).connections(kind="tcp")
+        if one.status == psutil.CONN_LISTEN
+    }
     assert listening == {"127.0.0.1"}
 
 
