@@ -174,6 +174,7 @@ def test_a_long_trail_is_read_quickly() -> None:
     assert time.process_time() - started < 10
 
 
+@pytest.mark.long
 def test_an_entry_names_all_heads_however_many(world: Models) -> None:
     there = world.log
     for number in range(45):
@@ -237,6 +238,7 @@ def test_what_an_earlier_release_wrote_under_a_wrong_clock_reads_right(
     assert (world.problem, world.aliases) == ("", {"champion": 4, "previous": 3})
 
 
+@pytest.mark.long
 def test_a_move_by_hand_is_mended_under_any_clock(
     world: Models, clock: Callable[[float], None]
 ) -> None:

@@ -179,7 +179,7 @@ def _keys(registry: Registry) -> dict[str, AuditEntry]:
         "removed",
         pytest.param("edited", marks=pytest.mark.long),
         "edited with its key",
-        "newest edited",
+        pytest.param("newest edited", marks=pytest.mark.long),
     ],
 )
 def test_a_trail_that_was_altered_is_found(

@@ -88,7 +88,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
         pytest.param(False, [7, 9], id="rows-and-note"),
         # The plan; segment, manifest and refused row of the second part; both ends.
         pytest.param(False, [0, 5, 6, 8, 14, 15], id="of-each-other-kind", marks=pytest.mark.long),
-        pytest.param(True, [7, 8], id="torn"),
+        pytest.param(True, [7, 8], id="torn", marks=pytest.mark.long),
         pytest.param(False, range(100), id="every", marks=pytest.mark.exhaustive),
         pytest.param(True, range(100), id="every-torn", marks=pytest.mark.exhaustive),
     ],

@@ -314,7 +314,7 @@ def test_a_learner_is_cloned_as_scikit_learn_clones() -> None:
     ("name", "positive"),
     [
         ("xgboost", "yes"),
-        ("hist_gradient_boosting", "yes"),
+        pytest.param("hist_gradient_boosting", "yes", marks=pytest.mark.long),
         pytest.param("lightgbm", "yes", marks=pytest.mark.long),
         # Which class is meant is settled before a family is asked.
         pytest.param("xgboost", "no", marks=pytest.mark.long),

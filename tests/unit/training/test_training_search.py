@@ -96,7 +96,13 @@ def test_no_setting_is_tried_twice(family: str) -> None:
     assert [attempt.number for attempt in found.attempts] == list(range(1, 41))
 
 
-@pytest.mark.parametrize(("width", "shares"), [(4, {"sqrt": 2, "log2": 2, "0.2": 1}), (1, {})])
+@pytest.mark.parametrize(
+    ("width", "shares"),
+    [
+        (4, {"sqrt": 2, "log2": 2, "0.2": 1}),
+        pytest.param(1, {}, marks=pytest.mark.long),
+    ],
+)
 def test_shares_that_are_one_number_of_features_are_tried_once(
     width: int, shares: dict[str, int]
 ) -> None:

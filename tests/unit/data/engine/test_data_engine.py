@@ -9,13 +9,17 @@ import weakref
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 from engine_work import Killed, array, process, refused, squares, starved
 from engines import ENGINES
 from engines import engines as engines
 
 from penstock.data.engine import EngineSpec, opened
+from penstock.data.table import write_dataset
 from penstock.errors import InputError, ServiceError
+from penstock.quality.check import validate
+from penstock.quality.spec import Contract, Expectation
 
 SEVERAL = ["processes", "dask"]
 
@@ -154,6 +158,26 @@ def test_dask_listens_on_loopback_alone(engines) -> None:
         if one.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}
+
+
+def test_a_validation_is_the_same_to_the_byte(engines, tmp_path: Path) -> None:
+    """Here, where Dask runs already; what else a validation finds is in `tests/unit/quality`."""
+    rows = [pa.table({"age": [at % 90 for at in range(start, start + 50)]}) for start in (0, 50)]
+    write_dataset(rows, output=tmp_path / "data", source="a test")
+    suite = [
+        Expectation(
+            type="expect_column_values_to_be_between",
+            kwargs={"column": "age", "min_value": 0, "max_value": 80},
+        )
+    ]
+    for name in ENGINES:
+        validate(
+            tmp_path / "data", contract=Contract(), expectations=suite,
+            results=tmp_path / f"{name}.json", report=tmp_path / "page.html", each=engines[name],
+        )  # fmt: skip
+    found = {(tmp_path / f"{name}.json").read_bytes() for name in ENGINES}
+    assert len(found) == 1
+    assert b"100" in found.pop()
 
 
 def test_dask_that_is_not_installed_names_its_extra(tmp_path: Path) -> None:

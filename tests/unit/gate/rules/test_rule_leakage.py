@@ -75,12 +75,12 @@ def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
 
 
 LEAKS = {
-    "copy": lambda f, left: 0 * f["age"] + left * 2.0 + 1,
     "not monotone": lambda f, left: (
         (left * 7 + 3) % 5 * 1.0 + np.where(f.index % 2, 100.0, 0.0) * left
     ),
 }
 MORE_LEAKS = {
+    "copy": lambda f, left: 0 * f["age"] + left * 2.0 + 1,
     "falling": lambda f, left: -(left * 10 + f["age"] / 1000),
     # Known only once the outcome is.
     "by missing": lambda f, left: f["age"].where(left == 1),
