@@ -25,9 +25,7 @@ from penstock.records.dataset import Column
 
 SPEC = EvaluationSpec(resamples=200)
 TASKS = ("binary", "multiclass", "regression")
-ONE = [
-    pytest.param(task, marks=[] if task == "binary" else [pytest.mark.long]) for task in TASKS
-]
+ONE = [pytest.param(task, marks=[] if task == "binary" else [pytest.mark.long]) for task in TASKS]
 """Of tests that tasks answer alike: one in `make test`, the others in `make test-long`."""
 
 

@@ -406,7 +406,9 @@ def test_what_shap_does_not_know_is_estimated_and_said_so(
     from sklearn.dummy import DummyClassifier
 
     world = worlds("binary")
-    found = explained(world, world.model("majority", DummyClassifier(strategy="prior")), tmp_path, rows=60)
+    found = explained(
+        world, world.model("majority", DummyClassifier(strategy="prior")), tmp_path, rows=60
+    )
     assert not found.exact
     assert "drawn orders" in found.method
     assert all(i.attribution == 0 for i in found.importances)
