@@ -42,7 +42,11 @@ from penstock.triggers.endings import Ending
 from penstock.triggers.events import Event
 from penstock.triggers.store import TriggerStore
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving-prometheus")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.xdist_group("serving-prometheus"),
+]
 
 MONITORING = Path(__file__).parents[3] / "manifests/components/monitoring"
 POD = {"namespace": "penstock"}
@@ -330,7 +334,6 @@ def ask(stable: Server, faulty: Server, proxy: int, over: threading.Event) -> No
             stable.client.post("/v1/models/adult:feedback", json={"labels": [label]})
 
 
-@pytest.mark.long
 def test_what_is_wrong_is_reported_and_nothing_else(read: Prometheus) -> None:
     assert read.alerts() == FIRING
     for group in read.get("rules")["groups"]:

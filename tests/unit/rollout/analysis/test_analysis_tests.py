@@ -91,9 +91,8 @@ def test_looking_each_second_keeps_the_level_of_a_pass(
     assert ever(wealth, share=share, gap=0.02, rates=rates) <= LEVEL + 0.038
 
 
-@pytest.mark.parametrize(
-    "rates", [stormy, *(pytest.param(r, marks=LONG) for r in (steady, spotless))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("rates", [stormy, steady, spotless])
 def test_looking_each_second_keeps_the_level_of_a_failure(
     rates: Callable[[np.random.Generator], np.ndarray],
 ) -> None:
