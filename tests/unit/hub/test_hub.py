@@ -78,6 +78,7 @@ def states(hub: HubServer) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_the_server_of_these_tests_answers_as_the_recorded_one() -> None:
     recorder = runpy.run_path(str(RECORDED / "record.py"))
     with hub_server() as hub:

@@ -47,6 +47,7 @@ def test_replicates_are_what_scikit_learn_gives_on_the_drawn_rows() -> None:
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.long
 def test_intervals_hold_the_true_figure_about_as_often_as_they_say() -> None:
     random = np.random.default_rng(2)
     # Scores N(1, 1) against N(0, 1): the area is P(Z < 1 / sqrt 2).

@@ -248,6 +248,7 @@ def test_a_column_with_the_name_of_a_reason_is_refused(make, quarantine) -> None
         quarantine(make(age=AGES, quarantine_row=list(range(10))), ADULT)
 
 
+@pytest.mark.long
 def test_cuts_and_orders_of_rows_give_the_same_datasets(tmp_path: Path, quarantine) -> None:
     chance = random.Random(2)
     ages = [chance.randint(-5, 130) for _ in range(3000)]

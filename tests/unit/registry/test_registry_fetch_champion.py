@@ -81,7 +81,7 @@ def test_a_champion_of_another_task_is_different(worlds, uri, tmp_path) -> None:
     [
         (None, True, "is not a model"),
         ("sha256:1", False, "was registered. The artifact was changed"),
-        ("", False, f"has no tag {MODEL_DIGEST}"),
+        pytest.param("", False, f"has no tag {MODEL_DIGEST}", marks=pytest.mark.long),
     ],
     ids=["lost", "altered", "foreign"],
 )

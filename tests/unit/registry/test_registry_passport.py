@@ -119,6 +119,7 @@ def test_none_is_made_of_evidence_that_does_not_hold(registry: Registry, tmp_pat
     assert not list(tmp_path.glob(".passport*"))
 
 
+@pytest.mark.long
 def test_an_approval_that_came_later_is_said(registry: Registry, passport: Path) -> None:
     approvals.give(
         URI,

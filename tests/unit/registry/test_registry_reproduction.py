@@ -88,14 +88,23 @@ def _runs(registry: Any) -> list[str]:
     return [run.info.run_id for run in store.search_runs(experiments)]
 
 
-def test_a_version_is_reproduced_or_what_is_another_is_named(
-    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+@pytest.fixture
+def documented(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[str], list[str]]:
+    """The two commands of docs/reproduce.md, the second with another seed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.uri)
-    before = _runs(trained)
     with Walk("docs/reproduce.md", tmp_path) as walk:
         plain, seeded = (walk.words("penstock reproduce", ("loans", "adult")) for _ in range(2))
+    return plain, seeded
+
+
+def test_a_version_is_reproduced(
+    trained: Any, documented: tuple[list[str], list[str]], tmp_path: Path, capsys: Any
+) -> None:
+    plain, _ = documented
+    before = _runs(trained)
     assert cli.main(plain) == 0
     said = capsys.readouterr().out
     assert "98 rows of the holdout have equal scores" in said
@@ -104,6 +113,21 @@ def test_a_version_is_reproduced_or_what_is_another_is_named(
     assert (found["equal"], found["unequal"], found["differences"]) == (True, 0, [])
     assert _runs(trained) == before
 
+    # Other data stand at the address now.
+    table = tmp_path / "loans.csv"
+    table.write_text(table.read_text().replace("Ulm", "Trier"))
+    assert cli.main(["reproduce", plain[1]]) == 1
+    assert "the rows that are there now are others" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_what_is_another_is_named(
+    documented: tuple[list[str], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    plain, seeded = documented
     # Another library, another machine and another seed, all at once: each is named.
     libraries = environment.libraries()
     monkeypatch.setattr(
@@ -137,9 +161,3 @@ def test_a_version_is_reproduced_or_what_is_another_is_named(
     for place in ("loans.csv", "loans.csv/again"):
         assert cli.main(["reproduce", plain[1], "-o", place]) == 1
         assert capsys.readouterr().err.startswith(f"penstock: {place}: ")
-
-    # Other data stand at the address now.
-    table = tmp_path / "loans.csv"
-    table.write_text(table.read_text().replace("Ulm", "Trier"))
-    assert cli.main(["reproduce", plain[1]]) == 1
-    assert "the rows that are there now are others" in capsys.readouterr().err

@@ -123,6 +123,7 @@ def test_a_promotion_over_another_champion_than_was_compared_with_fails(
     assert wrong(registry, 3) == {"compared with champion": "models:/adult/2"}
 
 
+@pytest.mark.long
 def test_a_champion_that_was_rolled_back_and_came_again_reads_right(asking: Registry) -> None:
     asking.registered()
     say(asking, 1, "approved")

@@ -200,7 +200,7 @@ STATEMENTS = {"execute": 9, "append": 4, "commit": 7}
     [
         # The plan, and of the second part its refused row, its note and its end; the record.
         pytest.param("execute", [2, 6], id="execute"),
-        pytest.param("append", [2], id="append"),
+        pytest.param("append", [2], id="append", marks=pytest.mark.long),
         pytest.param("commit", [4, 6], id="commit"),
         *(
             pytest.param(method, range(100), id=f"every-{method}", marks=pytest.mark.exhaustive)

@@ -100,6 +100,7 @@ def test_every_engine_makes_the_same_model(
     assert np.array_equal(*scores)
 
 
+@pytest.mark.long
 def test_a_full_disk_is_a_sentence_and_leaves_no_model(
     bench: Any,
     make_table: Callable[..., Any],

@@ -415,6 +415,7 @@ def test_a_forest_of_many_classes_has_bounded_room() -> None:
     assert estimators.most_leaves(rows=10**7, classes=0) is None
 
 
+@pytest.mark.long
 def test_the_report_says_that_forests_were_bounded(
     bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:

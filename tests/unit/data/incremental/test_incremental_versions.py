@@ -12,7 +12,6 @@ from versioned_files import LakeFs, Repository
 from versioned_files import lake as lake
 
 
-@pytest.mark.long
 def test_of_a_repository_of_dvc_only_files_that_came_are_fetched(
     tmp_path: Path, again: Again, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +35,8 @@ def test_of_a_repository_of_dvc_only_files_that_came_are_fetched(
     assert "1 changed: " in again(uri)[1].why_whole
 
 
-@pytest.mark.parametrize("path", ["data/*.csv", pytest.param("data", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("path", ["data/*.csv", "data"])
 def test_of_a_branch_of_lakefs_only_files_that_came_are_fetched(
     lake: LakeFs, again: Again, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

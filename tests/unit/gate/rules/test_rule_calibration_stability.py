@@ -43,6 +43,7 @@ def stated(rows: int, *, sharper: float, seed: int) -> tuple[np.ndarray, np.ndar
     return happened, 1 / (1 + np.exp(-logit * sharper))
 
 
+@pytest.mark.long
 def test_in_few_rows_chance_is_not_taken_for_miscalibration() -> None:
     found = [
         calibration_error(*stated(400, sharper=1.0, seed=seed), bins=10, confidence=0.95, seed=0)

@@ -254,6 +254,7 @@ def sampled(rows: int, seed: int) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.long
 def test_rows_that_are_equal_by_chance_are_no_leak(tmp_path: Path) -> None:
     made = make(tmp_path / "sampled", sampled(1_500, 1))
     split = Split.read(made.model / "split.json")
