@@ -27,7 +27,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"INFO - Executing task '([^']+)'$")
 _FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (SUCCESS|FAILURE)$")
 # Not a bare `Error:`: Argo ends the log of a failed step with `Error: exit status 1`.
-_RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w+Error|\w*(?:Exception|Interrupt)): (.+)$")
+_RAISED = re.compile(
+    r"^\s*(?:penstock\.errors\.\w+|(?:\w+\.)*(?:\w+Error|\w*(?:Exception|Interrupt))): (.+)$"
+)
 
 
 def raised_in(line: str) -> str:

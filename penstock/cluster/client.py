@@ -136,7 +136,9 @@ class Kube:
         response = self._ask(
             "GET", path, parameters=parameters, accept=_METADATA if metadata else _JSON
         )
-        items = [] if response.status_code == 404 else _json(response).get("items")
+        items = [] if response.status_code == 404 else _json(response).get("items", "")
+        if items is None:  # as Kubernetes writes none of them where only metadata is asked for
+            return []
         if not isinstance(items, list):
             raise _not_kubernetes(response, path)
         return items

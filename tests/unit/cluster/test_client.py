@@ -54,6 +54,13 @@ def test_a_page_is_no_answer(proxy: Proxy, said: bytes) -> None:
             ask()
 
 
+def test_null_is_no_object(proxy: Proxy) -> None:
+    """So Kubernetes 1.34 answers for metadata alone; for whole objects it writes `[]`."""
+    proxy.said = b'{"kind": "PartialObjectMetadataList", "items": null}'
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)
+    assert kube.items(CONFIG_MAPS.path("penstock"), metadata=True) == []
+
+
 def test_a_namespace_that_is_not_there_takes_nothing(proxy: Proxy) -> None:
     proxy.status, proxy.said = 404, b'{"kind": "Status", "message": "namespaces \\"x\\" not found"}'
     kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)

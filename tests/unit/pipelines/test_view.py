@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from penstock.pipelines.view import LogTee, RunView
@@ -42,6 +43,25 @@ def test_without_a_terminal_each_step_is_one_line() -> None:
     failed = view.failed()
     assert failed is not None
     assert failed.name == "deploy"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "penstock.cluster.client.UnansweredError: WHY",
+        "penstock.errors.Interrupted: WHY",
+        "mlflow.exceptions.MlflowException: WHY",
+        "ValueError: WHY",
+    ],
+)
+def test_the_reason_is_read_wherever_the_error_is_defined(line: str) -> None:
+    screen, _, _ = follow(RAW.replace("penstock.errors.ServiceError: port 8080 is taken.", line))
+    assert screen.splitlines()[1].endswith("WHY Free it.")
+
+
+def test_an_exit_status_is_no_reason() -> None:
+    screen, _, _ = follow(RAW.replace("    penstock.errors.Serv", "    Error: exit status 1 "))
+    assert screen.splitlines()[1].endswith("see the log")
 
 
 def test_on_a_terminal_every_step_is_shown_from_the_start() -> None:
