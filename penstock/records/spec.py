@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -97,12 +97,15 @@ class Spec(BaseModel):
 
 def _fields_at(kind: Any, place: Sequence[int | str]) -> tuple[str, ...]:
     """Return the fields of the section at a place below another; none if it is not one."""
-    found = section_of(kind)
     for part in place:
-        if isinstance(part, str) and found is not None and part in found.model_fields:
-            found = section_of(found.model_fields[part].annotation)
+        if get_origin(kind) in (dict, Mapping):
+            kind = get_args(kind)[-1]
         elif isinstance(part, str):
-            return ()
+            found = section_of(kind)
+            if found is None or part not in found.model_fields:
+                return ()
+            kind = found.model_fields[part].annotation
+    found = section_of(kind)
     return tuple(found.model_fields) if found is not None else ()
 
 
