@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +20,24 @@ from prometheus_server import small_prometheus
 
 from penstock.errors import InputError
 from penstock.pipelines.compile import LOADER, compile_monitor
+from penstock.pipelines.local_runner import LocalSteps, started_by
+from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.records.monitoring import Verdict
 
 pytestmark = pytest.mark.slow
 
-_RUN = """
-import sys
-from kfp import components, local
-local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out", raise_on_error=False)
-components.load_component_from_file("monitor.yaml")()
-"""
+WARM = {
+    "ours": {
+        "monitor": (
+            "kfp.dsl.executor_main",
+            "penstock.components.monitor",
+            "penstock.monitoring.cluster.monitor",
+        ),
+        "fail": ("penstock.rollout.run_ended",),
+    }
+}
+"""What is imported once for the later runs. The first has a new interpreter for each step."""
 
 
 @pytest.fixture
@@ -48,12 +58,21 @@ def project(site: ClusterShop, **kserve: Any) -> dict[str, Any]:
     }
 
 
-def run(folder: Path) -> list[str]:
-    """Run the compiled pipeline; return what ended it as failed."""
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN], cwd=folder, capture_output=True, text=True, check=False
-    )
-    said = done.stdout + done.stderr
+def run(warm: WarmSteps | None) -> list[str]:
+    """Run the compiled pipeline of this folder; return what ended it as failed."""
+    from kfp import components, local
+
+    out = io.StringIO()
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out", raise_on_error=False)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+        warnings.catch_warnings(),
+        started_by(LocalSteps(warm)),
+    ):
+        warnings.simplefilter("ignore")
+        components.load_component_from_file("monitor.yaml")()
+    said = out.getvalue()
     tasks = re.findall(r"Executing task (?:\x1b\[\d+m)?'([^']+)'", said)
     # Tasks that do the same share a component, by whose name kfp.local calls them.
     ended = re.findall(r"NotApprovedError: (.*)", said)
@@ -67,9 +86,13 @@ def verdicts(folder: Path) -> list[Verdict]:
     return sorted(found, key=lambda one: one.number)
 
 
-def test_every_branch_both_ways(site: ClusterShop) -> None:
+def test_every_branch_both_ways(site: ClusterShop, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = site.shop.folder
-    with small_prometheus() as prometheus:
+    monkeypatch.chdir(folder)
+    with (
+        small_prometheus() as prometheus,
+        WarmSteps(log=folder / "imports.log", servers=WARM) as warm,
+    ):
         served = project(site, prometheus={"url": prometheus.url, "stale_after": 1e6})
         (folder / "project.yaml").write_text(yaml.safe_dump(served))
         command = [str(Path(sys.executable).with_name("penstock")), "compile", "--monitor"]
@@ -83,21 +106,21 @@ def test_every_branch_both_ways(site: ClusterShop) -> None:
         (pod,) = target.ready_pods(target.serving())
         figures.answers(pod, 1, 200)
         figures.scrape()
-        (blind,) = run(folder)
+        (blind,) = run(None)
         assert blind.startswith("Something that is to be watched cannot be seen. ")
         assert "No rows were captured yet." in blind
 
         site.serve()
-        assert run(folder) == []
+        assert run(warm) == []
 
         site.serve(missing=0.3)
-        (drifted,) = run(folder)
+        (drifted,) = run(warm)
         assert drifted.startswith("The data have drifted. The quality of the data of version 1")
 
         figures.answers(pod, 1, 500, errors=200)
         figures.scrape()
         site.serve()
-        (degraded,) = run(folder)
+        (degraded,) = run(warm)
         assert degraded.startswith("The model or its service is worse than it was. ")
 
     kinds = [one.kind for one in verdicts(folder)]
