@@ -13,6 +13,7 @@ from typing import Any, Literal
 from penstock.captures import lines as captured
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
+from penstock.serving.request_body import MAX_ROW
 from penstock.serving.request_errors import RequestError, kind, only_fields, show
 from penstock.serving.request_headers import MAX_ID_LENGTH
 
@@ -21,9 +22,6 @@ REMEMBERED = 100_000
 
 MAX_LABELS = 10_000
 """Labels in one request."""
-
-MAX_ROW = 1 << 31
-"""Row indices that are taken lie below it."""
 
 Arm = Literal["live", "mirror"]
 

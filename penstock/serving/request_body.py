@@ -21,6 +21,9 @@ ones are under way; the number of connections bounds them."""
 RETRY_AFTER = b"2"
 """Seconds."""
 
+MAX_ROW = 1 << 31
+"""The indices by which rows of a request are named lie below it."""
+
 _PARQUET = "application/vnd.apache.parquet"
 _UTF8 = ("utf-8", "utf8", "us-ascii")
 # Reads the header of gzip or of zlib, whichever is there; HTTP's "deflate" is zlib's format.

@@ -14,7 +14,7 @@ from typing import Any
 from penstock.rollout.proxy.events import AppendedEvents, EventSink
 from penstock.rollout.proxy.response_parsing import parse
 from penstock.rollout.proxy.stats import Outcome, Stats
-from penstock.serving.feedback import MAX_ROW
+from penstock.serving.request_body import MAX_ROW
 from penstock.serving.request_errors import RequestError, show
 from penstock.serving.request_headers import MAX_ID_LENGTH
 

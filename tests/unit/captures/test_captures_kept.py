@@ -72,7 +72,9 @@ print(counts.written, counts.dropped)
 """
 
 
-@pytest.mark.parametrize("limit", [10, 1300, 5000, 20_000])
+@pytest.mark.parametrize(
+    "limit", [10, 5000, *(pytest.param(limit, marks=pytest.mark.long) for limit in (1300, 20_000))]
+)
 def test_a_disk_that_refuses_leaves_whole_batches_and_exact_counts(
     tmp_path: Path, limit: int
 ) -> None:
@@ -303,7 +305,7 @@ LocalPlace(Path(sys.argv[1])).write("shop", "predictions-1.jsonl.gz", b"secret")
 """
 
 
-@pytest.mark.parametrize("how", ["erased", "pruned"])
+@pytest.mark.parametrize("how", ["erased", pytest.param("pruned", marks=pytest.mark.long)])
 def test_half_a_file_that_a_kill_left_is_removed_in_time(tmp_path: Path, how: str) -> None:
     command = [sys.executable, "-c", _WRITES_AND_DIES, str(tmp_path)]
     assert subprocess.run(command).returncode == -9
@@ -398,7 +400,11 @@ def test_what_an_erasure_left_that_was_killed_before_its_manifest_is_removed(
     assert len(list(store.rglob("*.jsonl.gz"))) == 2 - removed
 
 
-@pytest.mark.parametrize("shipped", [False, True], ids=["folder", "shipped"])
+@pytest.mark.parametrize(
+    "shipped",
+    [pytest.param(False, marks=pytest.mark.long), True],
+    ids=["folder", "shipped"],
+)
 def test_of_two_erasures_at_once_neither_brings_back_what_the_other_erased(
     tmp_path: Path, shipped: bool
 ) -> None:

@@ -25,14 +25,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "xgboost": {"n_estimators": 25, "subsample": 0.8},
     "lightgbm": {"n_estimators": 25, "subsample": 0.8},
 }
-CASES = [("binary", 1), ("binary", 0), ("multiclass", None), ("regression", None)]
+CASES: list[tuple[str, Any]] = [
+    ("binary", 1), ("binary", 0), ("multiclass", None), ("regression", None)
+]  # fmt: skip
+SOON = [(CASES[0], family) for family in FAMILIES]
+SOON += [(case, "hist_gradient_boosting") for case in CASES[1:]]
+"""Each family and each task once; the long tests have the others."""
 
 Fit = Callable[..., Pair]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("task", "positive"), CASES)
-def test_every_family_and_task_is_exact(fit: Fit, family: str, task: str, positive: Any) -> None:
+@pytest.mark.parametrize(
+    ("task", "positive", "family"),
+    [
+        pytest.param(*case, family, marks=() if (case, family) in SOON else pytest.mark.long)
+        for case in CASES
+        for family in FAMILIES
+    ],
+)
+def test_every_family_and_task_is_exact(fit: Fit, task: str, positive: Any, family: str) -> None:
     pair = fit(family, task, positive, **SMALL.get(family, {}))
     rows = table(600, seed=3)
     # What is our own from the margins on is equal to the bit.
@@ -73,7 +84,13 @@ def thresholds(pair: Pair) -> dict[str, np.ndarray]:
     return {name: value[index == place] for place, name in enumerate(numbers)}
 
 
-@pytest.mark.parametrize("family", FAMILIES[1:])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=pytest.mark.long if family == "extra_trees" else ())
+        for family in FAMILIES[1:]
+    ],
+)
 def test_a_value_at_a_threshold_goes_the_same_way(fit: Fit, family: str) -> None:
     pair = fit(family, "regression", **SMALL[family])
     tried = 0

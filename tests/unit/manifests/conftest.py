@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ def built() -> Callable[[str], list[dict[str, Any]]]:
         build = builder()
     except CannotCheckError as error:
         pytest.skip(f"OVERLAYS NOT BUILT: {error}")
-    return lambda folder: [dict(one) for one in documents(build(MANIFESTS / folder))]
+    kept: dict[str, bytes] = {}
+
+    def resources(folder: str) -> list[dict[str, Any]]:
+        if folder not in kept:
+            kept[folder] = pickle.dumps(list(documents(build(MANIFESTS / folder))))
+        # Each caller may change its own.
+        return [dict(one) for one in pickle.loads(kept[folder])]
+
+    return resources
 
 
 @pytest.fixture(scope="session")

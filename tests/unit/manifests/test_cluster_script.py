@@ -60,7 +60,8 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "context"), [("kind", "kind-penstock"), ("minikube", "penstock")]
+    ("cluster", "context"),
+    [("kind", "kind-penstock"), pytest.param("minikube", "penstock", marks=pytest.mark.long)],
 )
 def test_up_installs_everything_in_order_into_its_own_context(
     machine: Machine, cluster: str, context: str
@@ -189,7 +190,7 @@ def test_an_image_that_was_not_built_is_named(machine: Machine) -> None:
     assert "what is not ready" not in done.stderr
 
 
-@pytest.mark.parametrize("cluster", ["kind", "minikube"])
+@pytest.mark.parametrize("cluster", ["kind", pytest.param("minikube", marks=pytest.mark.long)])
 def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str) -> None:
     assert machine("up", cluster).returncode == 0
     names = ("data", "deploy", "mlflow", "serving", "train")
@@ -205,7 +206,11 @@ def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str
     ("cluster", "made"),
     [
         ("kind", "docker exec penstock-control-plane mkdir -p /data/penstock-artifacts"),
-        ("minikube", "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts"),
+        pytest.param(
+            "minikube",
+            "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_folder_of_artifacts_is_there_before_it_is_claimed(
@@ -275,7 +280,7 @@ def test_a_file_that_is_not_the_pinned_one_is_refused(machine: Machine, tmp_path
     assert not [c for c in machine.calls() if "apply" in c]
 
 
-@pytest.mark.parametrize("cluster", ["kind", "minikube"])
+@pytest.mark.parametrize("cluster", ["kind", pytest.param("minikube", marks=pytest.mark.long)])
 def test_down_takes_it_away_once(machine: Machine, cluster: str) -> None:
     assert machine("up", cluster).returncode == 0
     machine.calls()

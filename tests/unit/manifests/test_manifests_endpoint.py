@@ -16,6 +16,12 @@ GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "pen
 Build = Callable[[str], list[dict[str, Any]]]
 
 
+@pytest.fixture(scope="module")
+def schemas() -> Schemas:
+    folders = [place for place in DEFINITIONS if place.is_dir()]
+    return Schemas(kubernetes="1.36.1", folders=folders)
+
+
 def kind(resources: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (resource for resource in resources if resource["kind"] == name)
     return found
@@ -58,10 +64,9 @@ def test_a_laptop_s_cluster_asks_nothing(built: Build, folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["overlays/production", "checks/jwt"])
-def test_policies_are_as_their_definitions_have_them(built: Build, folder: str) -> None:
-    schemas = Schemas(
-        kubernetes="1.36.1", folders=[place for place in DEFINITIONS if place.is_dir()]
-    )
+def test_policies_are_as_their_definitions_have_them(
+    built: Build, schemas: Schemas, folder: str
+) -> None:
     ours = [r for r in built(folder) if r["kind"] in ("SecurityPolicy", "Certificate")]
     found = {resource["kind"]: schemas.check(resource) for resource in ours}
     missing = [name for name, problems in found.items() if problems is None]

@@ -188,8 +188,10 @@ def test_an_engine_that_is_missing_is_said(tools: Tools) -> None:
     ("scanner", "call"),
     [
         ("trivy", "trivy image --exit-code 1 --ignore-unfixed {}"),
-        ("grype", "grype --only-fixed --fail-on high docker:{}"),
-        ("osv-scanner", "osv-scanner scan image {}"),
+        pytest.param(
+            "grype", "grype --only-fixed --fail-on high docker:{}", marks=pytest.mark.long
+        ),
+        pytest.param("osv-scanner", "osv-scanner scan image {}", marks=pytest.mark.long),
     ],
 )
 def test_every_image_is_scanned_and_one_finding_fails(

@@ -281,7 +281,7 @@ def load_on(url: str, rows: Sequence[Mapping[str, Any]] = ()) -> Iterator[Counte
                 if not keep:
                     connection.close()
                 # What is tested is what happens meanwhile, and needs the processor too.
-                time.sleep(0.002)
+                time.sleep(0.01)
             except (OSError, http.client.HTTPException) as error:
                 answers[repr(error)] += 1
                 connection.close()

@@ -734,8 +734,11 @@ def test_a_candidate_that_died_while_nobody_watched_goes_back(world: World, phas
 
 
 @pytest.mark.parametrize("errors", [0, EACH // 10], ids=["good", "bad"])
-def test_a_controller_killed_before_any_action_is_taken_up(tmp_path: Path, errors: int) -> None:
-    """Kill it before its first router call, then before its second, and so on to the last."""
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 5])
+def test_a_controller_killed_before_any_action_is_taken_up(
+    tmp_path: Path, every: int, errors: int
+) -> None:
+    """Kill it before its first router call, then before a later one, and so on to the last."""
     kills = 0
     while True:
         world = World(tmp_path / str(kills), plan())
@@ -761,7 +764,7 @@ def test_a_controller_killed_before_any_action_is_taken_up(tmp_path: Path, error
             assert len(phases) == len(set(phases)) + phases.count("step") - ("step" in phases)
         else:
             break
-        kills += 1
+        kills += every
     world.assert_legal()
     assert kills > 8
 

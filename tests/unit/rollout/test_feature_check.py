@@ -135,9 +135,9 @@ def test_a_feature_server_that_is_away_is_no_pass(tmp_path: Path) -> None:
         feature_check.check(*parts, FeatureServerSpec(url=f"http://{LOOPBACK}:{port}"))
 
 
-def release_of(folder: Path) -> Release:
+def release_of(folder: Path, *, export: str = "") -> Release:
     return Release(
-        uri="models:/shop/3", version=3, model=digest_of(folder), folder=folder, export="", fault=""
+        uri="models:/shop/3", version=3, model=digest_of(folder), folder=folder, export=export
     )
 
 
@@ -153,13 +153,14 @@ def test_a_rollout_compares_before_it_asks_the_server(
         prove(router, Address("http://nobody"), order, release_of(model), rows=1)
 
 
-def test_a_server_of_this_machine_is_told(tmp_path: Path, models: Callable[..., Path]) -> None:
+def test_a_server_of_this_machine_is_told(tmp_path: Path, exported: Callable[..., Any]) -> None:
     """It refuses to start: its model was trained with no features."""
+    made = exported()
     spec = FeatureServerSpec(url="http://feast:6566")
     folder = ServiceFolder(tmp_path, "shop", features=spec)
     folder.make()
     with pytest.raises(ServiceError, match="trained with no features of a feature service"):
-        bring_up(folder, ServerArm.of(release_of(models())), timeout=60)
+        bring_up(folder, ServerArm.of(release_of(made.folder, export=made.digest)), timeout=60)
 
 
 def test_a_server_of_a_cluster_is_told() -> None:

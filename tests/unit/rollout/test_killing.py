@@ -126,6 +126,7 @@ def test_a_line_that_was_not_synced_is_torn(tmp_path: Path) -> None:
         assert FolderStore(tmp_path / "rollout").lines() == [b"first\n"]
 
 
+@pytest.mark.long
 def test_what_is_refused_is_told(
     command: Callable[[], None], tmp_path: Path, server: tuple[int, list[str]]
 ) -> None:

@@ -210,11 +210,12 @@ def run(machine: type[Releases], *, sequences: int, steps: int, number: int = 0)
     run_state_machine_as_test(numbered, settings=profile)
 
 
-@pytest.mark.parametrize("sequences", [12, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("sequences", [5, pytest.param(40, marks=pytest.mark.long)])
 def test_sequences_of_commands(sequences: int) -> None:
     run(Releases, sequences=sequences, steps=12)
 
 
+@pytest.mark.long
 def test_sequences_of_commands_over_mlflow() -> None:
     run(ReleasesOverMlflow, sequences=2, steps=6)
 
@@ -286,7 +287,7 @@ def test_a_decision_on_a_champion_that_was_followed_by_another_home_is_stale(wor
     world.settle()
 
 
-@pytest.mark.parametrize("at", [9, 11, 16])
+@pytest.mark.parametrize("at", [9, *(pytest.param(at, marks=pytest.mark.long) for at in (11, 16))])
 def test_a_champion_that_another_home_promoted_is_not_taken_back(world: World, at: int) -> None:
     """The registry was gone when the rollout of the same version here came to its promotion."""
     released(world)
@@ -300,7 +301,7 @@ def test_a_champion_that_another_home_promoted_is_not_taken_back(world: World, a
     world.settle()
 
 
-@pytest.mark.parametrize("ahead", [-5, 5])
+@pytest.mark.parametrize("ahead", [pytest.param(-5, marks=pytest.mark.long), 5])
 def test_a_clock_hours_away_neither_forges_nor_hinders(folder: Path, ahead: int) -> None:
     world = World(folder, clocks=(0, ahead))
     with put_in_place(world):
@@ -433,7 +434,7 @@ SOON = [("rollback", "killed before"), ("canary", "killed after")]
 @pytest.mark.parametrize(
     ("command", "what", "every"),
     [
-        ("rollback", "killed before", 5),
+        ("rollback", "killed before", 8),
         *(
             pytest.param(
                 command,

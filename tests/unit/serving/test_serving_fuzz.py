@@ -291,7 +291,7 @@ def server(exported: Callable[..., Any], start: Start) -> Server:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("inputs", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("inputs", [1_000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_odd_requests_do_no_harm(server: Server, inputs: int) -> None:
     wire = Wire(server.port)
     statuses: Counter[int] = Counter()
@@ -318,7 +318,7 @@ def test_odd_requests_do_no_harm(server: Server, inputs: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [3, pytest.param(30, marks=pytest.mark.long)])
 def test_what_the_openapi_document_describes_is_what_is_served(
     server: Server, examples: int
 ) -> None:

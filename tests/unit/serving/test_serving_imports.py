@@ -67,6 +67,7 @@ def test_by_onnx_it_is_lean(start: Start, exported: Callable[..., Any], tmp_path
     assert {"onnxruntime", "uvicorn"} <= found <= LEAN | OPTIONAL - {"attrs", "pyarrow", "pytest"}
 
 
+@pytest.mark.long
 def test_by_scikit_learn_it_needs_what_its_image_holds(
     start: Start, models: Callable[..., Path], tmp_path: Path
 ) -> None:

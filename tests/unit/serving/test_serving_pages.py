@@ -22,6 +22,7 @@ from penstock.model import digest_of
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
+@pytest.mark.long
 def test_the_page_of_traces_is_walked(models: Callable[..., Path], tmp_path: Path) -> None:
     shutil.copytree(models(), tmp_path / "model")
     port = free_port()

@@ -132,14 +132,28 @@ def everything() -> LoadedModel:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=8))
+@pytest.mark.long
 def test_any_row_has_the_score_that_scikit_learn_gives(
     everything: LoadedModel, rows: list[dict[str, Any]]
 ) -> None:
     assert_same(everything, rows)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("family", ["linear", "hist_gradient_boosting", "random_forest", "xgboost"])
+@pytest.mark.parametrize(
+    ("family", "task"),
+    [
+        *(
+            (family, "binary")
+            for family in ("linear", "hist_gradient_boosting", "random_forest", "xgboost")
+        ),
+        *(("random_forest", task) for task in ("multiclass", "regression")),
+        *(
+            pytest.param(family, task, marks=pytest.mark.long)
+            for family in ("linear", "hist_gradient_boosting", "xgboost")
+            for task in ("multiclass", "regression")
+        ),
+    ],
+)
 def test_every_task_and_family(family: str, task: str) -> None:
     assert_same(model_of(("hours", "job", "code"), family=family, task=task), training_rows(30))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from penstock.captures.spec import GRACE
 from penstock.cluster.client import DEPLOYMENTS, SERVICES, Manifest
 from penstock.common import files
 from penstock.records.rollout import HistogramBuckets
@@ -16,8 +17,11 @@ from penstock.rollout.backends.kserve import shipping
 from penstock.rollout.backends.kserve.owner import MANAGED, SERVICE
 from penstock.rollout.backends.kserve.routes import proxy_name
 from penstock.rollout.backends.kserve.state import ClusterState
-from penstock.rollout.proxy.pod_limits import ENDING, HEALTH
+from penstock.rollout.proxy.pod_limits import HEALTH, STOP_SECONDS
 from penstock.rollout.spec import KserveSpec
+
+ENDING = STOP_SECONDS + GRACE + 10
+"""Seconds that a pod may take to end: requests are answered first, then events are shipped."""
 
 REPLICAS = 2
 

@@ -53,8 +53,14 @@ def intervals(count: int, *, errors: float, begin: int = 0, step: int = 0) -> li
     ]
 
 
-@pytest.mark.parametrize("errors", [0.02, 0.08])
-@pytest.mark.parametrize("count", [10, 63, 81, 99, 257, 300, 700])
+@pytest.mark.parametrize(
+    ("count", "errors"),
+    [
+        *((63, 0.02), (99, 0.08), (300, 0.02), (700, 0.08)),
+        *(pytest.param(count, 0.02, marks=pytest.mark.long) for count in (10, 81, 99, 257, 700)),
+        *(pytest.param(count, 0.08, marks=pytest.mark.long) for count in (10, 63, 81, 257, 300)),
+    ],
+)
 def test_a_verdict_is_the_same(count: int, errors: float) -> None:
     whole = intervals(200, errors=0.02) + intervals(count, errors=errors, begin=200, step=1)
     short = compacted(whole)
@@ -82,6 +88,7 @@ def test_a_verdict_is_the_same(count: int, errors: float) -> None:
     assert abort(whole, abort=AbortSpec()) == abort(short, abort=AbortSpec())
 
 
+@pytest.mark.long
 def test_it_is_as_short_as_its_strata_and_loses_nothing() -> None:
     whole = intervals(2000, errors=0.02)
     short = compacted(whole)

@@ -77,9 +77,8 @@ LONG = pytest.mark.long
     ("rates", "share"),
     [
         (steady, 0.1),
-        (stormy, 0.5),
         *(pytest.param(rates, 0.1, marks=LONG) for rates in (spotless, stormy)),
-        *(pytest.param(rates, 0.5, marks=LONG) for rates in (steady, spotless)),
+        *(pytest.param(rates, 0.5, marks=LONG) for rates in (steady, spotless, stormy)),
     ],
 )
 def test_looking_each_second_keeps_the_level_of_a_pass(
@@ -172,8 +171,13 @@ def until(seen: _latency.Latencies, look: int) -> _latency.Latencies:
     )
 
 
-@pytest.mark.parametrize("level", [0.5, 0.99])
-@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize(
+    ("share", "level"),
+    [
+        (0.5, 0.99),
+        *(pytest.param(*one, marks=LONG) for one in ((0.1, 0.5), (0.1, 0.99), (0.5, 0.5))),
+    ],
+)
 def test_a_candidate_at_the_line_neither_passes_nor_fails_however_often_one_looks(
     level: float, share: float
 ) -> None:
@@ -319,6 +323,7 @@ def test_an_agreement_looked_at_each_row_keeps_its_level() -> None:
     assert rejected / ROLLOUTS <= LEVEL + 0.038
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("above", [True, False])
 def test_means_looked_at_each_second_keep_their_level(above: bool) -> None:
     rejected = 0

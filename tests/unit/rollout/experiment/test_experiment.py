@@ -158,7 +158,10 @@ def _killed_before_it_was_written_down(shop: Shop, record: Experiment) -> None:
 
 
 def test_harm_ends_it_at_once(shop: Shop) -> None:
-    order = shop.order(2, weight=50, rules={"error_increase": 0.002}, fault_injection="errors")
+    version = shop.register(3)
+    order = shop.order(
+        version, weight=50, rules={"error_increase": 0.002}, fault_injection="errors"
+    )
     with shop.running(order) as ended:
         for turn in range(60):
             shop.visit([f"turn-{turn}-{k}" for k in range(100)])
@@ -169,13 +172,14 @@ def test_harm_ends_it_at_once(shop: Shop) -> None:
     assert record.outcome == "harm", record.reason
     assert "failed" in record.reason
     assert shop.world.champion() == 1
-    assert ROLLED_BACK in shop.world.tags(2)
+    assert ROLLED_BACK in shop.world.tags(version)
     assert "ended for harm" in shop.told()[-1]
     found = standing(shop.target)
     assert (found.rollout.identity, found.driven) == (record.identity, False)
     assert "fail" in {one.verdict for one in found.guards}
 
 
+@pytest.mark.long
 def test_a_winner_is_promoted_by_the_same_engine(shop: Shop) -> None:
     with pytest.raises(InputError, match="champion itself"):
         shop.order(1)

@@ -235,8 +235,15 @@ def test_whoever_interrupts_it_leaves_it_as_it_is(tried: Tried) -> None:
     assert tried.run().outcome == "promoted"
 
 
-@pytest.mark.parametrize(("challenger", "outcome"), [(0.9, "promoted"), (0.1, "rolled_back")])
-@pytest.mark.parametrize("what", ["action", "line"])
+@pytest.mark.parametrize(
+    ("what", "challenger", "outcome"),
+    [
+        ("action", 0.9, "promoted"),
+        ("line", 0.1, "rolled_back"),
+        pytest.param("action", 0.1, "rolled_back", marks=pytest.mark.long),
+        pytest.param("line", 0.9, "promoted", marks=pytest.mark.long),
+    ],
+)
 def test_killed_before_each_step_it_goes_on_to_the_same_end(
     tmp_path: Path, challenger: float, outcome: str, what: str
 ) -> None:

@@ -185,6 +185,8 @@ class Cluster:
     """The emulated cluster; `start` makes the server of a predictor of that name.
 
     `servers` are by name: `<service>` or, of a named predictor or canary, `<service>-<name>`.
+    `lag` is the seconds until what is written is in effect and its status says so; `behind` those
+    until the gateway follows a route whose status says so already.
     `native` is whether KServe knows `spec.canary`, and `splits` whether its route shares by it.
     `standard` is whether KServe takes every InferenceService for one of Standard mode.
     `key` is what the gateway asks of every request, as a SecurityPolicy has it do; empty: nothing.
@@ -198,6 +200,7 @@ class Cluster:
     tokens: list[str] = field(default_factory=list)
     discovery: dict[str, list[str]] = field(default_factory=lambda: copy.deepcopy(DISCOVERY))
     lag: float = 0.0
+    behind: float = 0.0
     ignore_weights: bool = False
     key: str = ""
     native: bool = True
@@ -593,7 +596,7 @@ class Cluster:
         for key, route in self.objects.items():
             if key[0] != "httproutes":
                 continue
-            if time.monotonic() < self._written[key] + self.lag:
+            if time.monotonic() < self._written[key] + self.lag + self.behind:
                 route = self._effective.get(key[2], route)
             else:
                 self._effective[key[2]] = route

@@ -34,7 +34,14 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
         yield Driver(cluster)
 
 
-@pytest.fixture(params=sorted(ROUTERS))
+EACH = [
+    pytest.param(name, marks=pytest.mark.long if name == "kserve-native" else ())
+    for name in sorted(ROUTERS)
+]
+"""KServe's own canary is a route by weights like ours: the long tests have it."""
+
+
+@pytest.fixture(params=EACH)
 def each(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """Of each router, or of those that a test names."""
     look_often(monkeypatch)

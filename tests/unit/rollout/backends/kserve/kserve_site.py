@@ -15,6 +15,7 @@ import pytest
 import yaml
 from cluster_emulator import Cluster, RealServer, kubeconfig_of, running
 from deployment_emulator import options
+from kserve_world import probe_little
 from rollout_world import World
 from running_process import RunningProcess, free_port, listens
 
@@ -195,6 +196,7 @@ def site_in(world: World) -> Iterator[Site]:
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(kubeconfig))
+            probe_little(patch)
             yield Site(world, cluster)
 
 

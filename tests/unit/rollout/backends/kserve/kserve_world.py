@@ -214,4 +214,13 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and be content with few answers: the emulator says at once how it is."""
     for module in ("state_store", "inference", "experiment_proxy"):
         monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    probe_little(monkeypatch)
+
+
+def probe_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be content with ten answers in a row for a weight of 0 or 100, and for a split with one each.
+
+    One of twenty, that is. How many it takes on a gateway is in test_kserve_prober.py.
+    """
+    for name, value in (("_SURE", 0.6), ("_TRIES", 20), ("_LEAST", 1 / 20)):
+        monkeypatch.setattr(f"penstock.rollout.backends.kserve.prober.{name}", value)

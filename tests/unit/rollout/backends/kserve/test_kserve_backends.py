@@ -49,11 +49,14 @@ def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(each: Driver) 
         assert sum(arms[1].latency.values()) == arms[1].requests
 
 
-def test_a_change_is_waited_for(each: Driver) -> None:
+def test_a_change_is_waited_for(each: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A split that is still in effect gives so many answers of one version by no chance.
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
     router = each.router()
     with router.exclusive():
         serve(router, 1)
-        each.cluster.lag = 0.4
+        # A gateway's controller reports on a route before its proxies have it.
+        each.cluster.lag, each.cluster.behind = 0.1, 0.3
         router.deploy(release(2), timeout=10)
         router.set_weight(2, 50)
         assert each.ask(100)["2"] > 20
@@ -124,15 +127,25 @@ def _fault_of(value: object) -> str | None:
         (GATEWAY, Fault("PUT", "httproutes", 409, times=3)),
         (GATEWAY, Fault("PUT", "httproutes", 429, times=1, headers={"retry-after": "1"})),
         (GATEWAY, Fault("GET", "httproutes", 500, times=2)),
-        (GATEWAY, Fault("POST", "inferenceservices", 503, times=1)),
+        pytest.param(
+            GATEWAY, Fault("POST", "inferenceservices", 503, times=1), marks=pytest.mark.long
+        ),
         (GATEWAY, Fault("POST", "inferenceservices", 0, times=1)),
-        (GATEWAY, Fault("PUT", "httproutes", 0, times=1)),
-        (KNATIVE, Fault("PUT", "inferenceservices", 409, times=3)),
-        (KNATIVE, Fault("PUT", "inferenceservices", 429, times=1, headers={"retry-after": "1"})),
-        (KNATIVE, Fault("GET", "inferenceservices", 500, times=2)),
+        pytest.param(GATEWAY, Fault("PUT", "httproutes", 0, times=1), marks=pytest.mark.long),
+        pytest.param(
+            KNATIVE, Fault("PUT", "inferenceservices", 409, times=3), marks=pytest.mark.long
+        ),
+        pytest.param(
+            KNATIVE,
+            Fault("PUT", "inferenceservices", 429, times=1, headers={"retry-after": "1"}),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            KNATIVE, Fault("GET", "inferenceservices", 500, times=2), marks=pytest.mark.long
+        ),
         (KNATIVE, Fault("PUT", "inferenceservices", 0, times=1)),
         (KNATIVE, Fault("PUT", "configmaps", 409, times=3)),
-        (KNATIVE, Fault("PUT", "configmaps", 0, times=1)),
+        pytest.param(KNATIVE, Fault("PUT", "configmaps", 0, times=1), marks=pytest.mark.long),
     ],
     indirect=["each"],
     ids=_fault_of,

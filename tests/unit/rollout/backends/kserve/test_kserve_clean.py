@@ -78,7 +78,7 @@ def test_whatever_write_is_the_last_of_a_version_that_load_scales(
     assert (scaled.versions(), floors(scaled)) == ({"1"}, [2])
 
 
-@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("how", ["before", pytest.param("after", marks=pytest.mark.long)])
 def test_a_floor_is_raised_and_given_back_whoever_dies_at_it(
     scaled: Driver, how: str, quick: None
 ) -> None:
@@ -257,6 +257,17 @@ def let_go(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
+    "each",
+    [
+        "kserve-gateway",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("kserve-knative", "kserve-native")
+        ),
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize(
     "act",
     [
         lambda router: router.set_weight(2, 90),
@@ -346,7 +357,10 @@ def test_a_lease_that_was_deleted_shuts_nobody_out(driver: Driver) -> None:
 # How long a version that served before may take.
 
 
-@pytest.mark.parametrize("kind", ["kserve-gateway", "kserve-knative", "kserve-native"])
+@pytest.mark.parametrize(
+    "kind",
+    ["kserve-gateway", "kserve-knative", pytest.param("kserve-native", marks=pytest.mark.long)],
+)
 def test_a_way_back_that_does_not_come_up_ends_by_ready_timeout(kind: str, quick: None) -> None:
     with running() as cluster:
         cluster.install_knative()

@@ -169,13 +169,9 @@ ENDS: dict[str, list[Action]] = {
 
 @pytest.mark.parametrize(
     ("end", "how"),
-    [
-        ("promoted", "before"),
-        ("kept", "refused"),
-        *(pytest.param("promoted", how, marks=pytest.mark.long) for how in ("after", "refused")),
-        *(pytest.param("kept", how, marks=pytest.mark.long) for how in ("before", "after")),
-    ],
+    [(end, how) for end in ENDS for how in ("before", "after", "refused")],
 )
+@pytest.mark.long
 def test_a_controller_that_dies_at_any_write_is_gone_on_from(
     driver: Driver, end: str, how: str
 ) -> None:
@@ -204,12 +200,15 @@ def test_a_controller_that_dies_at_any_write_is_gone_on_from(
     assert driver.ask(20) == {winner: 20}
 
 
-def test_an_experiment_that_is_broken_off_after_a_kill_leaves_nothing(driver: Driver) -> None:
+@pytest.mark.parametrize("numbers", [[2, 5], pytest.param([*range(8)], marks=pytest.mark.long)])
+def test_an_experiment_that_is_broken_off_after_a_kill_leaves_nothing(
+    driver: Driver, numbers: list[int]
+) -> None:
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
         router.deploy(release(2), timeout=10)
-    for number in range(8):
+    for number in numbers:
         router = driver.router(ready_timeout=10)
         with contextlib.suppress(KilledError), router.exclusive():
             router.deploy(release(2), timeout=10)

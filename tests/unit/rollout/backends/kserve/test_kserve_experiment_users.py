@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,15 +249,14 @@ def test_harm_that_the_proxies_count_ends_it(trial: Trial) -> None:
     ],
 )
 def test_where_there_can_be_none_it_is_refused(
-    trial: Trial, kserve: dict[str, Any], router: str, match: str
+    site: Site, kserve: dict[str, Any], router: str, match: str
 ) -> None:
-    spec = trial.site.spec | {"router": router, "kserve": trial.site.spec["kserve"] | kserve}
-    changed = Trial(Site(trial.world, trial.site.cluster, spec))
-    changed.site.spec = spec
+    changed = Trial(Site(site.world, site.cluster))
+    changed.site.spec["router"] = router
+    changed.site.spec["kserve"] |= {"captures": {"destination": "s3://rows"}} | kserve
 
     def another() -> ExperimentOrder:
         raise AssertionError("nothing is begun")
 
     with pytest.raises(InputError, match=match):
-        running.run(changed.target, place=trial.place, order=another)
-    assert isinstance(trial.store, Path)
+        running.run(changed.target, place=changed.place, order=another)

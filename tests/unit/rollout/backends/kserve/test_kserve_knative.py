@@ -162,7 +162,7 @@ def ready_soon(servers: list[Scripted]) -> None:
     threading.Thread(target=come_up, daemon=True).start()
 
 
-@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("clean", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_promoted_version_is_taken_back(driver: Driver, clean: bool) -> None:
     router = driver.router()
     with router.exclusive():
@@ -290,6 +290,7 @@ STEPS: list[Callable[[KserveService], Any]] = [
 ]
 
 
+@pytest.mark.long
 def test_a_controller_that_dies_at_any_write_is_gone_on_from(driver: Driver) -> None:
     """Each write in turn is the last one of its controller; a new one does the action again."""
     first = driver.router()

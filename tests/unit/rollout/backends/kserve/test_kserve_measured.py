@@ -49,6 +49,7 @@ def gateway() -> Iterator[Gateway]:
         yield server
 
 
+@pytest.mark.long
 def test_rows_that_go_round_reach_both_versions_alike(gateway: Gateway) -> None:
     """Ten rows at 30 %: dealt in turn, three of them would be the candidate's for ever."""
     measured = Measured(f"http://127.0.0.1:{gateway.server_address[1]}/")

@@ -197,7 +197,7 @@ def test_a_rollback_asks_for_what_load_has_grown_to(scaled: Driver) -> None:
         assert least(scaled, 1) == 2
 
 
-@pytest.mark.parametrize("way", ["rollback", "return"])
+@pytest.mark.parametrize("way", ["rollback", pytest.param("return", marks=pytest.mark.long)])
 def test_a_version_that_is_gone_back_to_has_the_servers_that_it_had(
     scaled: Driver, way: str
 ) -> None:

@@ -169,6 +169,7 @@ PROMOTED = [
 ]
 
 
+@pytest.mark.long
 def test_no_request_is_more_than_the_servers_carry_while_weights_move(shop: Shop) -> None:
     rollout = shop.released()
     assert weights(rollout) == PROMOTED, rollout.reason
@@ -191,6 +192,7 @@ def test_without_floors_the_same_rollout_fails_users(
     assert shop.driver.cluster.autoscalers.refused.total() > 0
 
 
+@pytest.mark.long
 def test_ten_times_the_users_change_no_decision(shop: Shop) -> None:
     shop.grows = True
     shop.driver.cluster.autoscalers.starts_in = 0.5
@@ -223,6 +225,7 @@ def test_ten_times_the_users_hide_no_bad_candidate(shop: Shop) -> None:
     assert shop.floor(1) == 1
 
 
+@pytest.mark.long
 def test_a_candidate_that_turns_bad_while_servers_are_waited_for_goes_back(shop: Shop) -> None:
     shop.starved = True
     rollout = shop.released(errors=0.8)

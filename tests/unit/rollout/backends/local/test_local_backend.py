@@ -143,7 +143,7 @@ def test_a_front_that_is_killed_comes_back_where_it_was(service: StubbedService)
         assert chosen.json()["model_version"] == "1"
 
 
-@pytest.mark.parametrize("role", ["stable", "candidate"])
+@pytest.mark.parametrize("role", ["stable", pytest.param("candidate", marks=pytest.mark.long)])
 def test_a_server_that_is_killed_fails_no_request_and_comes_back(
     service: StubbedService, role: str
 ) -> None:
@@ -400,6 +400,7 @@ def test_a_server_that_is_started_again_has_as_long_as_the_first_time(
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.long
 def test_a_death_is_counted_once_however_often_its_mending_is_killed(
     service: StubbedService,
 ) -> None:
@@ -490,7 +491,11 @@ def _whole(ending: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ending", "steps"), [("promoted and back", 29), *(_whole(ending) for ending in _ENDINGS)]
+    ("ending", "steps"),
+    [
+        pytest.param("promoted and back", 29, marks=pytest.mark.long),
+        *(_whole(ending) for ending in _ENDINGS),
+    ],
 )
 def test_a_controller_may_be_killed_at_any_effect(
     service: StubbedService, ending: str, steps: int
@@ -527,12 +532,12 @@ def test_a_controller_may_be_killed_at_any_effect(
 @pytest.mark.parametrize(
     "fault",
     [
-        # A file and a call; of each there are others.
-        *(Fault.FULL, Fault.DOWN),
+        # Of files and of calls there are others; a full disk has a test of its own below.
+        Fault.DOWN,
         *(
             pytest.param(fault, marks=pytest.mark.long)
             for fault in Fault
-            if fault not in (Fault.KILL, Fault.FULL, Fault.DOWN)
+            if fault not in (Fault.KILL, Fault.DOWN)
         ),
     ],
 )
@@ -561,7 +566,7 @@ def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
         service.release(version)
 
 
-@pytest.mark.parametrize("promoted", [False, True])
+@pytest.mark.parametrize("promoted", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
     service: StubbedService, promoted: bool
 ) -> None:
@@ -648,6 +653,7 @@ def _resumed(service: StubbedService) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_real_servers_under_load_fail_no_request(
     tmp_path: Path, exported: Callable[..., Any], instances: list[dict[str, Any]]
 ) -> None:
