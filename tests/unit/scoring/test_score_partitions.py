@@ -54,6 +54,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(one.relative_to(folder)): one.read_bytes() for one in found if one.is_file()}
 
 
+@pytest.mark.long
 def test_folders_hold_the_rows_that_files_hold_for_every_part_size_and_engine(
     registered: Callable[..., Any], tmp_path: Path
 ) -> None:

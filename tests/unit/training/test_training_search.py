@@ -205,6 +205,7 @@ def trained(bench: Any, **spec: Any) -> tuple[list[Attempt], str]:
     return timeless, found.ended
 
 
+@pytest.mark.long
 def test_neither_the_run_nor_the_number_of_cores_decides_what_is_tried(
     bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,7 @@ def test_a_text_means_the_same_wherever_it_stands(
         assert routes.parquet(text, kind) == in_file
 
 
+@pytest.mark.long
 @QUICK
 @given(st.sampled_from(sorted(TYPED)).flatmap(lambda k: st.tuples(st.just(k), TYPED[k])))
 def test_a_typed_value_means_the_same_wherever_it_stands(
