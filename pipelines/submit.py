@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -160,6 +161,7 @@ def submit(
     with (
         account_granted(account),
         readable_errors(endpoint),
+        _read_by_libyaml(),
         tempfile.TemporaryDirectory() as scratch,
     ):
         compiled = Path(scratch) / "release.yaml"
@@ -178,6 +180,20 @@ def submit(
         account=account,
         package=made,
     )
+
+
+@contextlib.contextmanager
+def _read_by_libyaml() -> Iterator[None]:
+    """Let kfp's client read a compiled pipeline by libyaml, many times as fast as by Python."""
+    from kfp.client import client
+
+    theirs = client.yaml
+    quick = partial(yaml.load_all, Loader=LOADER)
+    client.yaml = SimpleNamespace(**{**vars(theirs), "safe_load_all": quick})
+    try:
+        yield
+    finally:
+        client.yaml = theirs
 
 
 def submitted(

@@ -51,6 +51,13 @@ with _quiet():
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+_POINTS = 72
+"""Of an inch: one pixel of a drawing is one point."""
+
+_EDGE = 3.0
+"""Points left free around what is drawn."""
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -96,15 +103,31 @@ class Drawing:
     def __init__(self, *, title: str, width: float, height: float, shrinks: bool = True) -> None:
         self.title = title
         self.shrinks = shrinks
-        self._figure = Figure(figsize=(width, height), layout="constrained")
+        self._figure = Figure(figsize=(width, height), dpi=_POINTS)
         self.axes: Axes = self._figure.add_subplot()
 
     def svg(self) -> str:
         """Return the drawing as one `<svg>` element; the same drawing gives the same text."""
+        canvas = FigureCanvasSVG(self._figure)
+        self._make_room()
         stream = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        FigureCanvasSVG(self._figure).print_svg(stream, metadata=nothing)  # type: ignore[no-untyped-call]
+        canvas.print_svg(stream, metadata=nothing)  # type: ignore[no-untyped-call]
         return _tidy(stream.getvalue(), title=self.title, shrinks=self.shrinks)
+
+    def _make_room(self) -> None:
+        """Place the axes so that the names beside them and the legend fit on the sheet.
+
+        Matplotlib's constrained layout does this for any number of axes, and takes as long as the
+        drawing itself. What a single pair of axes needs is measured once.
+        """
+        sheet, axes = self._figure.bbox, self.axes.get_window_extent()
+        taken = self.axes.get_tightbbox(for_layout_only=True) or axes
+        left, bottom = axes.x0 - taken.x0 + _EDGE, axes.y0 - taken.y0 + _EDGE
+        width = sheet.width - left - (taken.x1 - axes.x1) - _EDGE
+        height = sheet.height - bottom - (taken.y1 - axes.y1) - _EDGE
+        room = Bbox.from_bounds(left, bottom, max(width, _EDGE), max(height, _EDGE))
+        self.axes.set_position(room.transformed(self._figure.transFigure.inverted()))
 
 
 @contextlib.contextmanager

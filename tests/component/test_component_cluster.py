@@ -248,7 +248,7 @@ print(version_name(project.name, Path("p.yaml").read_text()))
             text=True,
             check=True,
         ).stdout
-        for _ in range(4)
+        for _ in range(2)
     }
     assert len(names) == 1
 

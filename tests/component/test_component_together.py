@@ -31,6 +31,7 @@ print("returned", adults_pipeline(uri="people.csv").output)
 """
 
 
+@pytest.mark.long
 def test_the_pipeline_of_the_catalogue_runs(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     assert text.strip() in (ROOT / "components/README.md").read_text()

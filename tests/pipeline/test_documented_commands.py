@@ -69,11 +69,10 @@ def test_a_page_that_is_walked_has_its_walk() -> None:
 
 def test_what_is_named_between_the_lines_is_there() -> None:
     """`penstock schedule pause` in a sentence: the command, and the options behind it."""
-    seen = 0
+    seen, whole = 0, cli.parser()
     for page in PAGES:
         for said in re.findall(r"`penstock ([^`]+)`", page.read_text(encoding="utf-8")):
-            parser = cli.parser()
-            words = said.split()
+            parser, words = whole, said.split()
             while (choices := subcommands(parser)) and words:
                 assert words[0] in choices, f"{page.name}: penstock {said}"
                 parser = choices[words.pop(0)]

@@ -444,6 +444,7 @@ def test_a_step_that_fails_is_named_and_notified(shell) -> None:
     assert "not released, the run failed. Ingest failed: " in outcome["text"]
 
 
+@pytest.mark.long
 def test_a_lost_notice_changes_nothing(shell) -> None:
     project = prepare(shell, "deaf", rows=2_000, notify={"webhook": "http://127.0.0.1:9/hook"})
     (project.parent / "simulated-transactions.csv").unlink()

@@ -78,13 +78,18 @@ def test_the_same_again_changes_nothing(schedule, kfp_server, project_file) -> N
     "changed",
     [
         ("--every", "6h"),
-        ("--every", "12h", "--catch-up"),
-        ("--every", "12h", "--max-concurrency", "2"),
-        ("--every", "12h", "--end", "2027-01-01"),
-        ("--every", "12h", "--service-account", "runner"),
-        ("--every", "12h", "--experiment", "other"),
         ("--every", "12h", "-p", "task=binary"),
         ("--cron", "0 0 * * *"),
+        *(
+            pytest.param(("--every", "12h", *more), marks=pytest.mark.long)
+            for more in (
+                ("--catch-up",),
+                ("--max-concurrency", "2"),
+                ("--end", "2027-01-01"),
+                ("--service-account", "runner"),
+                ("--experiment", "other"),
+            )
+        ),
     ],
 )
 def test_a_changed_schedule_is_replaced(schedule, kfp_server, project_file, changed) -> None:

@@ -103,6 +103,7 @@ def test_a_failed_step_is_named_with_its_message(submitted) -> None:
     assert re.search(r"^FAILED +Ingest ", done.out, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_an_api_that_names_no_pods_still_tells_the_outcome(submitted) -> None:
     assert submitted(Scenario(names_pods=False)).code == 0
     refused = submitted(Scenario(names_pods=False, outputs={"decide": False}))
@@ -132,24 +133,36 @@ def test_a_service_account_that_is_not_there_is_suspected(submitted) -> None:
     assert "service account nobody" in done.out
 
 
+LONG = pytest.mark.long
+
+
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [
         # The gate is skipped with everything behind it, and KFP is content.
-        (Scenario(skipped=("gate approves",)), "deployed nothing"),
-        (Scenario(skipped=("data is valid",)), "deployed nothing"),
+        pytest.param(Scenario(skipped=("gate approves",)), "deployed nothing", id="gate"),
+        pytest.param(
+            Scenario(skipped=("data is valid",)), "deployed nothing", id="data", marks=LONG
+        ),
         # deploy rolled the candidate back, and what should have said so was skipped.
-        (
+        pytest.param(
             Scenario(outputs={"deploy": False}, skipped=("rolled back",)),
             "never came to 'rolled back'",
+            id="rollback",
         ),
-        (Scenario(skipped=("gate refuses",)), "never came to 'gate refuses'"),
-        (Scenario(skipped=("deploy",)), "deployed nothing"),
-        (Scenario(cached=("deploy",)), "deployed nothing"),
+        pytest.param(
+            Scenario(skipped=("gate refuses",)),
+            "never came to 'gate refuses'",
+            id="refusal",
+            marks=LONG,
+        ),
+        pytest.param(Scenario(skipped=("deploy",)), "deployed nothing", id="no-deploy", marks=LONG),
+        pytest.param(Scenario(cached=("deploy",)), "deployed nothing", id="cached-deploy"),
         # Both conditions on the decision were looked at, and neither held.
-        (Scenario(outputs={"decide": None}), "deployed nothing"),
+        pytest.param(
+            Scenario(outputs={"decide": None}), "deployed nothing", id="neither", marks=LONG
+        ),
     ],
-    ids=("gate", "data", "rollback", "refusal", "no-deploy", "cached-deploy", "neither"),
 )
 def test_success_without_a_deployment_is_never_released(submitted, scenario, words) -> None:
     done = submitted(scenario)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from kfp_argo import Scenario
 from kfp_server import Fault, KfpServer
+from running_process import until
 
 RUNS = "/apis/v2beta1/runs"
 
@@ -55,16 +56,19 @@ def test_what_time_does_not_mend_is_not_asked_again(kfp_server, project_file, pe
     assert "Trying again" not in done.err
 
 
-def test_a_run_that_vanishes_is_told(kfp_server, project_file, start_penstock) -> None:
+def test_a_run_that_vanishes_is_told(kfp_server, project_file, penstock) -> None:
     kfp_server.scenario = Scenario(hangs_at="ingest")
-    process = start_penstock(
-        "submit", project_file(), "--host", kfp_server.host, "--wait", "--interval", "0.1"
-    )
-    process.stdout.readline()
-    kfp_server.runs.clear()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "the run does not exist any more" in err
+
+    def vanish() -> None:
+        until(lambda: len(kfp_server.asked("GET", f"{RUNS}/")) > 1)
+        kfp_server.runs.clear()
+
+    vanishing = threading.Thread(target=vanish)
+    vanishing.start()
+    done = wait(penstock, kfp_server, project_file())
+    vanishing.join()
+    assert done.code == 1
+    assert "the run does not exist any more" in done.err
 
 
 def test_a_creation_is_never_sent_twice(kfp_server, project_file, penstock) -> None:

@@ -58,7 +58,14 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "binary",
+        pytest.param("multiclass", marks=pytest.mark.long),
+        pytest.param("regression", marks=pytest.mark.long),
+    ],
+)
 def test_its_answers_are_the_servers_with_two_libraries(
     task: str,
     registered: Callable[..., Any],

@@ -438,7 +438,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(mount)], check=True)
 
 
-@pytest.mark.parametrize("rows", [100_000, 500_000])
+@pytest.mark.parametrize("rows", [100_000, pytest.param(500_000, marks=pytest.mark.long)])
 def test_a_full_disk(rows: int, small_disk: Path, table: Callable[..., Path]) -> None:
     text = "a,b\n" + "".join(f"{n * 7919 % 1_000_003},{n / 7}\n" for n in range(rows))
     output = small_disk / "dataset"

@@ -57,7 +57,7 @@ def without_sample(folder: Path) -> None:
     (folder / NAME).unlink()
 
 
-@pytest.mark.parametrize("total", [1, 13, ROWS, 12_345])
+@pytest.mark.parametrize("total", [1, 13, ROWS, pytest.param(12_345, marks=pytest.mark.long)])
 def test_the_rows_are_those_of_parquet(tmp_path: Path, total: int) -> None:
     batches = table(total).to_batches(max_chunksize=700)
     folder = tmp_path / "d"

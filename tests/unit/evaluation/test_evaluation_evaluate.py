@@ -25,6 +25,8 @@ from penstock.records.dataset import Column
 
 SPEC = EvaluationSpec(resamples=200)
 TASKS = ("binary", "multiclass", "regression")
+ONE = [pytest.param(task, marks=[] if task == "binary" else [pytest.mark.long]) for task in TASKS]
+"""Of tests that tasks answer alike: one in `make test`, the others in `make test-long`."""
 
 
 def run(world, out: Path, *, spec: EvaluationSpec = SPEC, **given) -> Judgement:
@@ -114,7 +116,7 @@ def test_an_advantage_above_zero_means_better_whatever_the_metric(worlds, task, 
     assert any(not higher for higher in found.higher_is_better.values())
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ONE)
 def test_two_runs_give_the_same_record_and_the_same_page(worlds, task, tmp_path) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     run(worlds(task), first)
@@ -211,6 +213,7 @@ def test_rows_and_answers_stay_together_across_batches(worlds, make, tmp_path) -
         baselines=None,
         champion=None,
         spec=EvaluationSpec(resamples=100),
+        page=False,
     ).evaluation
     assert found.rows == 70_000
     loaded = models.load(world.model)
@@ -374,7 +377,7 @@ def test_few_rows_are_said(worlds, make, tmp_path, out) -> None:
     assert any("has only 25 rows" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("rows", [2, 19])
+@pytest.mark.parametrize("rows", [pytest.param(2, marks=pytest.mark.long), 19])
 def test_a_metric_without_an_honest_interval_is_left_out(worlds, make, tmp_path, out, rows) -> None:
     raw = make.rows("binary", 200, seed=5)
     raw["y"] = ["yes"] * rows + ["no"] * (200 - rows)
@@ -477,7 +480,7 @@ def beside(found: Evaluation, policy: Policy = Policy()):
 
 def not_compared(world, out: Path, **given) -> Evaluation:
     """Return an evaluation whose champion stands beside no figure, which the gate refuses."""
-    found = run(world, out, **given).evaluation
+    found = run(world, out, page=given.pop("page", False), **given).evaluation
     assert found.scores_of("champion") is None
     assert not [c for c in found.comparisons if c.against == "champion"]
     assert beside(found).verdict == "fail"
@@ -510,7 +513,7 @@ def test_a_champion_that_needs_another_column_is_different(worlds, make, tmp_pat
         columns=(*make.columns, Column(name="bonus", type="number")),
     )
     # The record's columns are checked against the pipeline, so the fit has the column too.
-    found = not_compared(worlds("binary"), out, champion=old)
+    found = not_compared(worlds("binary"), out, champion=old, page=True)
     assert found.champion_state == "different"
     assert "columns that the holdout does not have: 'bonus'" in found.champion_note
     assert "alias champion" in found.champion_note
@@ -555,7 +558,7 @@ def test_a_champion_of_another_task_is_different(worlds, out) -> None:
 def test_a_champion_whose_files_are_broken_is_unloadable(worlds, tmp_path, out) -> None:
     broken = shutil.copytree(worlds("binary").champion, tmp_path / "broken")
     next(broken.rglob("*.skops")).write_bytes(b"not a model")
-    found = not_compared(worlds("binary"), out, champion=broken)
+    found = not_compared(worlds("binary"), out, champion=broken, page=True)
     assert found.champion_state == "unloadable"
     assert found.champion == "models:/y/7"
     assert "take the alias champion from it" in beside(found).sentence
@@ -571,7 +574,7 @@ def test_a_champion_without_files_is_unloadable(worlds, out) -> None:
 
 def test_a_champion_that_is_gone_is_not_the_same_as_none(worlds, out) -> None:
     champion = Champion(gone=True, problem="Version 7 was champion until yesterday.")
-    found = not_compared(worlds("binary"), out, champion=champion)
+    found = not_compared(worlds("binary"), out, champion=champion, page=True)
     assert found.champion_state == "gone"
     assert "There was a champion, but no version is it now" in beside(found).sentence
     assert "Version 7 was champion until yesterday." in beside(found).sentence
@@ -643,7 +646,7 @@ def test_text_from_the_data_is_escaped(worlds, make, tmp_path, out) -> None:
     assert "&lt;img src=x" in html
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ONE)
 def test_a_model_that_always_says_the_same_can_be_measured(worlds, task, tmp_path) -> None:
     world = worlds(task)
     name = "mean" if task == "regression" else "majority"
@@ -654,7 +657,7 @@ def test_a_model_that_always_says_the_same_can_be_measured(worlds, task, tmp_pat
     assert not decide(found, policy=Policy()).approved
 
 
-@pytest.mark.parametrize("true", [True, 1])
+@pytest.mark.parametrize("true", [True, pytest.param(1, marks=pytest.mark.long)])
 def test_classes_that_are_no_text_are_told_apart(worlds, make, true, tmp_path, out) -> None:
     def coded(raw):
         return [true if v == "yes" else type(true)(0) for v in raw["y"]]

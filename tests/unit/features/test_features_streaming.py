@@ -104,6 +104,7 @@ def test_features_are_the_same_for_any_cut_and_order(
 
 
 # Starting Dask costs seconds: a validation on it stands for all in `make test`.
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["processes", pytest.param("dask", marks=pytest.mark.long)])
 def test_features_are_the_same_for_every_engine_and_when_a_worker_is_killed(
     engines: dict[str, Each], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

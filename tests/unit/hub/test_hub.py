@@ -85,7 +85,7 @@ def test_the_server_of_these_tests_answers_as_the_recorded_one() -> None:
     assert answered == json.loads((RECORDED / "answers.json").read_text())
 
 
-@pytest.mark.parametrize("dialect", ["v1", "v1alpha3"])
+@pytest.mark.parametrize("dialect", ["v1", pytest.param("v1alpha3", marks=pytest.mark.long)])
 def test_it_says_state_digests_and_place_of_each_version(registry: Registry, dialect: str) -> None:
     first, second = registry.registered(2), registry.registered(3)
     registry.promote(1)

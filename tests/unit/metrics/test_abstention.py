@@ -48,7 +48,14 @@ def test_a_policy_that_does_not_ask_for_it_is_written_as_before() -> None:
     assert "review" not in value.model_dump()
 
 
-@pytest.mark.parametrize("shape", TABLES, ids=str)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(shape, marks=() if at % 4 == 0 else pytest.mark.long)
+        for at, shape in enumerate(TABLES)
+    ],
+    ids=str,
+)
 def test_share_and_cost_are_on_new_rows_what_the_holdout_said(shape: tuple[float, float]) -> None:
     """A hundred holdouts of 1,000 rows each; the intervals of 95 % hold what new rows show."""
     draw = np.random.default_rng([*map(int, np.multiply(shape, 10)), 5])

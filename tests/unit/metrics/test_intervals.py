@@ -170,12 +170,10 @@ def test_few_rows_that_carry_all_leave_few_degrees_of_freedom() -> None:
     assert few < 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("share", "rows"),
-    [
-        pytest.param(0.5, 200, id="balanced", marks=pytest.mark.long),
-        pytest.param(0.05, 600, id="few positives"),
-    ],
+    [pytest.param(0.5, 200, id="balanced"), pytest.param(0.05, 600, id="few positives")],
 )
 def test_intervals_hold_the_true_figure_about_as_often_as_they_say(share: float, rows: int) -> None:
     """`make bench-gate` measures this for every metric and size; here, that nothing broke."""

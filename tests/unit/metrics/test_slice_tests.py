@@ -80,7 +80,7 @@ def test_holm_is_holm() -> None:
     assert holm(np.array([]), p)[1] == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-@pytest.mark.parametrize("form", ["share", "mean"])
+@pytest.mark.parametrize("form", [pytest.param("share", marks=pytest.mark.long), "mean"])
 def test_looking_at_many_slices_does_not_raise_the_rate_of_false_alarms(form) -> None:
     random = np.random.default_rng(5)
     slices, rows, worlds, margin = 40, 120, 400, 0.05

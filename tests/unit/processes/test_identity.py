@@ -27,7 +27,7 @@ time.sleep(60)
 
 
 @NEEDS_LINUX
-@pytest.mark.parametrize("by_start", [False, True])
+@pytest.mark.parametrize("by_start", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_killed_process_is_not_called_dead_while_it_holds_its_port(*, by_start: bool) -> None:
     """Its first thread ends before the others, which still have its files."""
     for _ in range(4):

@@ -460,9 +460,9 @@ COMMON = [
 @pytest.mark.parametrize(
     ("suite", "loaded"),
     [
-        ([], []),
-        (COMMON, []),
-        (
+        pytest.param([], [], id="none"),
+        pytest.param(COMMON, [], id="common"),
+        pytest.param(
             [
                 expect(
                     "column_kl_divergence_to_be_less_than",
@@ -472,9 +472,10 @@ COMMON = [
                 )
             ],
             ["great_expectations", "pandas"],
+            id="rare",
+            marks=pytest.mark.long,
         ),
     ],
-    ids=["none", "common", "rare"],
 )
 def test_no_network_no_litter_and_no_import_for_nothing(
     make, tmp_path: Path, suite: list[Expectation], loaded: list[str]

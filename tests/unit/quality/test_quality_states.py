@@ -89,7 +89,9 @@ def test_results_do_not_depend_on_how_rows_are_cut_and_merged(tmp_path: Path) ->
         assert results == {engine.evaluate(tmp_path / "data", dataset, {0: check})[0]}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
+)
 def test_what_does_not_fit_into_memory_is_looked_at_in_slices(
     tmp_path: Path, monkeypatch, seed: int
 ) -> None:

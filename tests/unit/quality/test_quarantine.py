@@ -299,7 +299,7 @@ validate(
 """
 
 
-@pytest.mark.parametrize("moment", ["valid", "quarantined"])
+@pytest.mark.parametrize("moment", ["valid", pytest.param("quarantined", marks=pytest.mark.long)])
 def test_killed_in_the_middle_it_leaves_nothing_half(make, tmp_path, quarantine, moment) -> None:
     folder = make(age=AGES)
     done = subprocess.run(

@@ -61,7 +61,7 @@ def champion(registry: Registry) -> int | None:
     return found.version if found else None
 
 
-@pytest.mark.parametrize("rejected", [False, True])
+@pytest.mark.parametrize("rejected", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_version_that_was_never_champion_is_nothing_to_go_back_to(
     registry: Registry, rejected: bool
 ) -> None:
@@ -147,7 +147,15 @@ TAMPERED = {
 }
 
 
-@pytest.mark.parametrize("tag", TAMPERED)
+@pytest.mark.parametrize(
+    "tag",
+    [
+        versions.MODEL_DIGEST,
+        versions.EVIDENCE_DIGEST,
+        pytest.param(versions.EXPORT_DIGEST, marks=pytest.mark.long),
+        pytest.param(versions.DECISION_DIGEST, marks=pytest.mark.long),
+    ],
+)
 def test_tags_that_are_not_what_the_trail_registered_let_nothing_in(
     registry: Registry, tag: str
 ) -> None:

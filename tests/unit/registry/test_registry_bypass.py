@@ -293,7 +293,9 @@ def test_without_the_word_that_the_policy_asks_for_nothing_is_deployed(asking: R
         asking.deploy(registration, decision)
 
 
-@pytest.mark.parametrize("how", ["forged", "edited", "of another version"])
+@pytest.mark.parametrize(
+    "how", ["forged", pytest.param("edited", marks=pytest.mark.long), "of another version"]
+)
 def test_a_word_that_nobody_said_opens_nothing(asking: Registry, how: str) -> None:
     registration, decision = asking.registered()
     store = asking.store()

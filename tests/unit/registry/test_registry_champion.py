@@ -6,7 +6,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -174,6 +174,7 @@ def test_a_long_trail_is_read_quickly() -> None:
     assert time.process_time() - started < 10
 
 
+@pytest.mark.long
 def test_an_entry_names_all_heads_however_many(world: Models) -> None:
     there = world.log
     for number in range(45):
@@ -195,7 +196,10 @@ def test_a_reason_that_json_makes_long_is_cut(world: Models) -> None:
     assert audit.read(tags).problems == ()
 
 
-@pytest.mark.parametrize("hours", [5, -5, 5000])
+@pytest.mark.parametrize(
+    "hours",
+    [pytest.param(5, marks=pytest.mark.long), -5, pytest.param(5000, marks=pytest.mark.long)],
+)
 def test_a_wrong_clock_changes_no_verdict(
     world: Models, clock: Callable[[float], None], hours: float
 ) -> None:
@@ -234,6 +238,7 @@ def test_what_an_earlier_release_wrote_under_a_wrong_clock_reads_right(
     assert (world.problem, world.aliases) == ("", {"champion": 4, "previous": 3})
 
 
+@pytest.mark.long
 def test_a_move_by_hand_is_mended_under_any_clock(
     world: Models, clock: Callable[[float], None]
 ) -> None:
@@ -278,12 +283,19 @@ def test_a_withdrawn_move_is_none(world: Models) -> None:
     ("by", "means", "shown"),
     [
         ("the decision and its rules", "", "gate (automatic)"),
-        ("the decision and the rules of the canary", "", "canary (automatic)"),
-        ("the rules of the canary", "", "canary (automatic)"),
-        ("the controller of the rollout", "", "canary (automatic)"),
+        pytest.param(
+            "the decision and the rules of the canary",
+            "",
+            "canary (automatic)",
+            marks=pytest.mark.long,
+        ),
+        pytest.param("the rules of the canary", "", "canary (automatic)", marks=pytest.mark.long),
+        pytest.param(
+            "the controller of the rollout", "", "canary (automatic)", marks=pytest.mark.long
+        ),
         ("the release of another version", "", "release (automatic)"),
         ("ann", "told to the pipeline", "ann (pipeline parameter)"),
-        ("ann", "stated", "ann (stated)"),
+        pytest.param("ann", "stated", "ann (stated)", marks=pytest.mark.long),
         (audit.CANARY, "", "canary (automatic)"),
     ],
 )
@@ -477,20 +489,25 @@ STATES = [
 
 
 @pytest.mark.parametrize(
-    ("error", "after"),
+    ("error", "after", "states"),
     [
-        (Killed(), False),
-        pytest.param(OSError("refused"), False, marks=pytest.mark.long),
-        pytest.param(OSError("the answer was lost"), True, marks=pytest.mark.long),
+        (Killed(), False, STATES[::2]),
+        pytest.param(Killed(), False, STATES[1::2], marks=pytest.mark.long),
+        pytest.param(OSError("refused"), False, STATES, marks=pytest.mark.long),
+        pytest.param(OSError("the answer was lost"), True, STATES, marks=pytest.mark.long),
     ],
 )
 def test_the_next_move_goes_on_wherever_one_ended(
-    uri: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: bool
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    after: bool,
+    states: Sequence[tuple[str, int, int, int]],
 ) -> None:
     monkeypatch.setattr(_champion_move, "PATIENCE", 0.0)
     world = Models(uri)
     model = world.store.get_registered_model(NAME)
-    for event, version, then, number in STATES:
+    for event, version, then, number in states:
         for alias in world.aliases:
             world.store.delete_registered_model_alias(NAME, alias)
         for key in world.store.get_registered_model(NAME).tags:

@@ -143,6 +143,7 @@ def test_where_nothing_was_champion_there_is_none(registry: Registry) -> None:
     assert found(registry) == {}
 
 
+@pytest.mark.long
 def test_a_version_that_came_back_is_no_former_one(
     registry: Registry, released: Callable[..., None]
 ) -> None:

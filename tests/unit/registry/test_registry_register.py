@@ -470,7 +470,10 @@ def test_another_holdout_is_refused(
     assert _is_empty(uri)
 
 
-@pytest.mark.parametrize("change", ["alter", "add", "remove", "plant"])
+@pytest.mark.parametrize(
+    "change",
+    ["alter", "plant", *(pytest.param(one, marks=pytest.mark.long) for one in ("add", "remove"))],
+)
 def test_a_form_that_was_altered_in_the_store_is_not_fetched(
     models: Callable[..., Path],
     write_holdout: Callable[..., Path],

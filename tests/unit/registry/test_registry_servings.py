@@ -65,7 +65,7 @@ def wrong(registry: Registry, version: int = 1) -> dict[str, str]:
     return {check.name: check.found for check in table(registry, version) if not check.good}
 
 
-@pytest.mark.parametrize("rejected", [False, True])
+@pytest.mark.parametrize("rejected", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_version_that_a_rollback_crowned_without_a_release_fails(
     registry: Registry, rejected: bool
 ) -> None:
@@ -155,6 +155,7 @@ def test_a_champion_comes_back_after_its_approval_expired(
     assert found.found.startswith("It was promoted before. Not approved")
 
 
+@pytest.mark.long
 def test_a_clock_that_is_hours_off_fails_nothing(
     asking: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +244,7 @@ def _swap(registry: Registry) -> tuple[str, str]:
     return digests
 
 
+@pytest.mark.long
 def test_files_and_tags_that_were_edited_together_are_not_fetched(
     registry: Registry, tmp_path: Path
 ) -> None:

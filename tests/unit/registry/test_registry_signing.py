@@ -105,6 +105,7 @@ def test_a_version_is_signed_served_altered_and_refused(
         stop(home)
 
 
+@pytest.mark.long
 def test_a_version_is_signed_later_and_again_as_keys_rotate(
     registry: Registry,
     keypair: Keys,

@@ -119,8 +119,12 @@ def _append(path: Path) -> None:
     ("file", "expected"),
     [
         ("evaluation.json", {"evaluation.json": "fails", "decided on evaluation": "fails"}),
-        ("policy.json", {"policy.json": "fails", "decided on policy": "fails"}),
-        ("holdout.json", {"holdout.json": "fails"}),
+        pytest.param(
+            "policy.json",
+            {"policy.json": "fails", "decided on policy": "fails"},
+            marks=pytest.mark.long,
+        ),
+        pytest.param("holdout.json", {"holdout.json": "fails"}, marks=pytest.mark.long),
         ("export.json", {"export.json": "fails"}),
     ],
 )
@@ -169,7 +173,15 @@ def _keys(registry: Registry) -> dict[str, AuditEntry]:
     return dict(sorted(found.items()))
 
 
-@pytest.mark.parametrize("how", ["removed", "edited", "edited with its key", "newest edited"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "removed",
+        pytest.param("edited", marks=pytest.mark.long),
+        "edited with its key",
+        pytest.param("newest edited", marks=pytest.mark.long),
+    ],
+)
 def test_a_trail_that_was_altered_is_found(
     registry: Registry, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

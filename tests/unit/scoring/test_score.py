@@ -103,7 +103,7 @@ def test_the_answers_are_the_servers_to_the_bit(
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "sqlite"])
-@pytest.mark.parametrize("texts", [True, False])
+@pytest.mark.parametrize("texts", [True, pytest.param(False, marks=LONG)])
 def test_every_kind_of_source_gives_the_same(
     kind: str,
     texts: bool,

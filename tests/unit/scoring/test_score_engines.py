@@ -117,6 +117,7 @@ def test_a_refused_row_leaves_the_parts_before_it(
     assert names == ["part-00000.parquet", "part-00001.parquet"]
 
 
+@pytest.mark.long
 def test_an_engine_that_cannot_start_leaves_nothing(
     registered: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

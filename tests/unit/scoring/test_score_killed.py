@@ -84,9 +84,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("torn", "writes"),
     [
-        # The plan; segment, manifest, rows, refused row and note of the second part; both ends.
-        pytest.param(False, [0, 5, 6, 7, 8, 9, 14, 15], id="one-of-each-kind"),
-        pytest.param(True, [7, 8], id="torn"),
+        # Rows and note of the second part.
+        pytest.param(False, [7, 9], id="rows-and-note"),
+        # The plan; segment, manifest and refused row of the second part; both ends.
+        pytest.param(False, [0, 5, 6, 8, 14, 15], id="of-each-other-kind", marks=pytest.mark.long),
+        pytest.param(True, [7, 8], id="torn", marks=pytest.mark.long),
         pytest.param(False, range(100), id="every", marks=pytest.mark.exhaustive),
         pytest.param(True, range(100), id="every-torn", marks=pytest.mark.exhaustive),
     ],
@@ -192,7 +194,7 @@ STATEMENTS = {"execute": 9, "append": 4, "commit": 7}
 """How often a scoring in three parts calls each method of a session."""
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("duckdb", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("method", "calls"),
     [

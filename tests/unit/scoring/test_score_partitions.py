@@ -116,8 +116,10 @@ def test_folders_are_those_of_arrow(values: list[tuple[str | None, int | None]])
 @pytest.mark.parametrize(
     ("torn", "writes"),
     [
-        # The plan; two files and the note of the first part; of the second its last; the end.
-        pytest.param(False, [0, 1, 2, 4, 7, 8, LAST], id="some"),
+        # A file and the note of the first part; of the second its last.
+        pytest.param(False, [1, 4, 7], id="of-the-parts"),
+        # The plan; another file; the end.
+        pytest.param(False, [0, 2, 8, LAST], id="some-more", marks=pytest.mark.long),
         pytest.param(False, range(100), id="every", marks=pytest.mark.exhaustive),
         pytest.param(True, range(100), id="every-torn", marks=pytest.mark.exhaustive),
     ],

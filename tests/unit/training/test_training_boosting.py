@@ -25,6 +25,7 @@ from penstock.training.stopping import growing_rows, stopping_rows
 
 Tables = Callable[..., dict[str, Any]]
 LIBRARIES = ("xgboost", "lightgbm")
+ONE_LIBRARY = ("xgboost", pytest.param("lightgbm", marks=pytest.mark.long))
 TASKS = ("binary", "multiclass", "regression")
 FEW = {"early_stopping": {"most_trees": 40, "patience": 5}}
 OTHERS = {"kind": "drop", "amount": "drop"}
@@ -94,7 +95,7 @@ def test_trees_that_are_read_otherwise_are_refused(
         grown.model(x)
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", ONE_LIBRARY)
 def test_a_training_finds_its_trees_in_the_folds(bench: Any, make_table: Tables, name: str) -> None:
     train = bench.prepare(make_table(), columns=OTHERS)
     record = bench.train(trials=3, candidates=(name,), **FEW)
@@ -117,7 +118,7 @@ def test_a_training_finds_its_trees_in_the_folds(bench: Any, make_table: Tables,
     assert len(np.unique(loaded.scores(frame))) > 20
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", ONE_LIBRARY)
 def test_a_saved_model_needs_no_library_and_says_what_the_library_says(
     bench: Any, make_table: Tables, name: str
 ) -> None:
@@ -312,9 +313,11 @@ def test_a_learner_is_cloned_as_scikit_learn_clones() -> None:
 @pytest.mark.parametrize(
     ("name", "positive"),
     [
-        *((name, "yes") for name in (*LIBRARIES, "hist_gradient_boosting")),
-        ("xgboost", "no"),
+        ("xgboost", "yes"),
+        pytest.param("hist_gradient_boosting", "yes", marks=pytest.mark.long),
+        pytest.param("lightgbm", "yes", marks=pytest.mark.long),
         # Which class is meant is settled before a family is asked.
+        pytest.param("xgboost", "no", marks=pytest.mark.long),
         pytest.param("lightgbm", "no", marks=pytest.mark.long),
         pytest.param("hist_gradient_boosting", "no", marks=pytest.mark.long),
     ],
@@ -377,7 +380,14 @@ def test_a_target_that_is_no_32_bit_float_is_refused(
     assert bench.left() == set()
 
 
-@pytest.mark.parametrize("name", [*LIBRARIES, "linear", "hist_gradient_boosting", "random_forest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *ONE_LIBRARY,
+        "hist_gradient_boosting",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("linear", "random_forest")),
+    ],
+)
 def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
     """Half of the rows have turned labels and no weight."""
     random = np.random.default_rng(6)

@@ -67,7 +67,11 @@ def test_what_no_map_can_put_right_is_refused() -> None:
 @pytest.mark.parametrize(
     ("target", "settings"),
     [
-        ("y", {"calibration": "isotonic", "candidates": ("hist_gradient_boosting",)}),
+        pytest.param(
+            "y",
+            {"calibration": "isotonic", "candidates": ("hist_gradient_boosting",)},
+            marks=pytest.mark.long,
+        ),
         ("y", {"calibration": "sigmoid", "positive": "bad", "candidates": ("random_forest",)}),
         pytest.param(
             "kind", {"calibration": "sigmoid", "candidates": ("linear",)}, marks=pytest.mark.long

@@ -93,8 +93,8 @@ def test_rare_values_travel_where_they_are_few(
 @pytest.mark.parametrize(
     ("kind", "old"),
     [
-        pytest.param("float", False, id="float-this release"),
-        pytest.param("boolean", True, id="boolean-an older one"),
+        pytest.param("float", False, id="float-this release", marks=LONG),
+        pytest.param("boolean", True, id="boolean-an older one", marks=LONG),
         pytest.param("many", True, id="many-an older one"),
         pytest.param("float", True, id="float-an older one", marks=LONG),
         pytest.param("boolean", False, id="boolean-this release", marks=LONG),

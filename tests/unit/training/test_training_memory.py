@@ -236,7 +236,13 @@ def test_a_training_on_all_rows_says_nothing_of_a_sample(bench: Any, make_table:
     assert "sample of" not in (bench.folder / "model.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["linear", "hist_gradient_boosting", "random_forest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hist_gradient_boosting",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("linear", "random_forest")),
+    ],
+)
 def test_many_rows_are_scored_as_few_are(
     bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch, name: Any
 ) -> None:

@@ -70,7 +70,7 @@ def leaves(name: str, parameters: Mapping[str, Any], fold: int) -> float:
 
 
 @pytest.mark.parametrize(
-    "error", [1e-9, 1e12, *(pytest.param(error, marks=pytest.mark.long) for error in (1e-5, 1.0))]
+    "error", [1e-9, *(pytest.param(error, marks=pytest.mark.long) for error in (1e-5, 1.0, 1e12))]
 )
 def test_the_smaller_error_wins_however_small_both_are(error: float) -> None:
     def tiny(name: str, parameters: Mapping[str, Any], fold: int) -> float:
@@ -82,7 +82,13 @@ def test_the_smaller_error_wins_however_small_both_are(error: float) -> None:
     assert found.best.attempt.family != "linear"
 
 
-@pytest.mark.parametrize("family", ["random_forest", "extra_trees", "hist_gradient_boosting"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "hist_gradient_boosting",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("random_forest", "extra_trees")),
+    ],
+)
 def test_no_setting_is_tried_twice(family: str) -> None:
     found = search(Landscape(leaves), trials=40, candidates=(family,), patience=None)
     assert len(found.attempts) == 40
@@ -90,7 +96,13 @@ def test_no_setting_is_tried_twice(family: str) -> None:
     assert [attempt.number for attempt in found.attempts] == list(range(1, 41))
 
 
-@pytest.mark.parametrize(("width", "shares"), [(4, {"sqrt": 2, "log2": 2, "0.2": 1}), (1, {})])
+@pytest.mark.parametrize(
+    ("width", "shares"),
+    [
+        (4, {"sqrt": 2, "log2": 2, "0.2": 1}),
+        pytest.param(1, {}, marks=pytest.mark.long),
+    ],
+)
 def test_shares_that_are_one_number_of_features_are_tried_once(
     width: int, shares: dict[str, int]
 ) -> None:

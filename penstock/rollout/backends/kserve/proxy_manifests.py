@@ -20,6 +20,9 @@ from penstock.rollout.backends.kserve.state import ClusterState
 from penstock.rollout.proxy.pod_limits import HEALTH, STOP_SECONDS
 from penstock.rollout.spec import KserveSpec
 
+ENDING = STOP_SECONDS + GRACE + 10
+"""Seconds that a pod may take to end: requests are answered first, then events are shipped."""
+
 REPLICAS = 2
 
 ACCOUNT = "penstock-experiment"
@@ -147,8 +150,7 @@ def available(found: Manifest) -> int:
 
 
 def _pod(state: ClusterState, *, spec: KserveSpec, runtime: Manifest) -> dict[str, Any]:
-    # Requests are answered first, then events are shipped.
-    seconds = shipping.PRE_STOP + STOP_SECONDS + GRACE + 10
+    seconds = shipping.PRE_STOP + ENDING
     volumes = shipping.pod(spec.captures).get("volumes", [])
     secrets = runtime["spec"].get("imagePullSecrets")
     return {

@@ -9,13 +9,17 @@ import weakref
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 from engine_work import Killed, array, process, refused, squares, starved
 from engines import ENGINES
 from engines import engines as engines
 
 from penstock.data.engine import EngineSpec, opened
+from penstock.data.table import write_dataset
 from penstock.errors import InputError, ServiceError
+from penstock.quality.check import validate
+from penstock.quality.spec import Contract, Expectation
 
 SEVERAL = ["processes", "dask"]
 
@@ -61,7 +65,7 @@ def test_a_worker_that_is_killed_changes_nothing(engines, name: str, tmp_path: P
     assert sorted(pair for share in shares for pair in share) == squares(range(40))
 
 
-@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("name", ["processes", pytest.param("dask", marks=pytest.mark.long)])
 def test_workers_that_die_again_and_again_are_an_error(engines, name: str) -> None:
     with pytest.raises(ServiceError, match="a worker died 3 times at the same part"):
         list(engines[name](Killed(squares, None), [1]))
@@ -99,7 +103,7 @@ with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
     ("name", "way"),
     [
         ("local", "standard input"),
-        ("dask", "script"),
+        pytest.param("dask", "script", marks=pytest.mark.long),
         pytest.param("local", "script", marks=pytest.mark.long),
         pytest.param("dask", "standard input", marks=pytest.mark.long),
     ],
@@ -128,7 +132,7 @@ with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
 """
 
 
-@pytest.mark.parametrize("name", ["local", "dask"])
+@pytest.mark.parametrize("name", ["local", pytest.param("dask", marks=pytest.mark.long)])
 def test_workers_end_with_a_step_that_is_killed(name: str) -> None:
     step = subprocess.Popen(
         [sys.executable, "-c", WAITING, str(Path(__file__).parents[1]), name],
@@ -145,16 +149,35 @@ def test_workers_end_with_a_step_that_is_killed(name: str) -> None:
     assert not alive
 
 
-def test_dask_listens_on_loopback_alone() -> None:
-    with opened(ENGINES["dask"]) as each:
-        pids = {os.getpid(), *each(process, list(range(40)))}
-        listening = {
-            one.laddr.ip
-            for pid in pids
-            for one in psutil.Process(pid).connections(kind="tcp")
-            if one.status == psutil.CONN_LISTEN
-        }
+def test_dask_listens_on_loopback_alone(engines) -> None:
+    pids = {os.getpid(), *engines["dask"](process, list(range(40)))}
+    listening = {
+        one.laddr.ip
+        for pid in pids
+        for one in psutil.Process(pid).connections(kind="tcp")
+        if one.status == psutil.CONN_LISTEN
+    }
     assert listening == {"127.0.0.1"}
+
+
+def test_a_validation_is_the_same_to_the_byte(engines, tmp_path: Path) -> None:
+    """Here, where Dask runs already; what else a validation finds is in `tests/unit/quality`."""
+    rows = [pa.table({"age": [at % 90 for at in range(start, start + 50)]}) for start in (0, 50)]
+    write_dataset(rows, output=tmp_path / "data", source="a test")
+    suite = [
+        Expectation(
+            type="expect_column_values_to_be_between",
+            kwargs={"column": "age", "min_value": 0, "max_value": 80},
+        )
+    ]
+    for name in ENGINES:
+        validate(
+            tmp_path / "data", contract=Contract(), expectations=suite,
+            results=tmp_path / f"{name}.json", report=tmp_path / "page.html", each=engines[name],
+        )  # fmt: skip
+    found = {(tmp_path / f"{name}.json").read_bytes() for name in ENGINES}
+    assert len(found) == 1
+    assert b"100" in found.pop()
 
 
 def test_dask_that_is_not_installed_names_its_extra(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ ingest(SourceSpec(uri=source, incremental=kept), output=Path(output))
 """
 
 
-@pytest.mark.parametrize("call", ["link", "write_state"])
+@pytest.mark.parametrize("call", [pytest.param("link", marks=pytest.mark.long), "write_state"])
 def test_an_ingest_that_is_killed_goes_on_with_the_next(
     people: Path, tmp_path: Path, again: Again, call: str
 ) -> None:

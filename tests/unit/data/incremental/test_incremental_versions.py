@@ -12,6 +12,7 @@ from versioned_files import LakeFs, Repository
 from versioned_files import lake as lake
 
 
+@pytest.mark.long
 def test_of_a_repository_of_dvc_only_files_that_came_are_fetched(
     tmp_path: Path, again: Again, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,13 @@ print(getattr(sys.modules.get(writer), "__file__", None) is not None)
 """
 
 
-@pytest.mark.parametrize("grpc", [True, False], ids=["grpc", "no-grpc"])
+@pytest.mark.parametrize(
+    "grpc",
+    [
+        pytest.param(True, id="grpc"),
+        pytest.param(False, id="no-grpc", marks=pytest.mark.long),
+    ],
+)
 def test_a_bucket_is_read_with_and_without_grpc(
     grpc: bool, tmp_path: Path, read: Callable[..., Dataset]
 ) -> None:

@@ -47,7 +47,10 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", ["measured", "repeated", "twice"])
+@pytest.mark.parametrize(
+    "kind",
+    ["twice", *(pytest.param(one, marks=pytest.mark.long) for one in ("measured", "repeated"))],
+)
 @pytest.mark.parametrize(
     ("target", "settings"),
     [

@@ -244,6 +244,7 @@ def test_any_table_is_the_same_by_each_reader(tmp_path: Path, port: int, table: 
 
 
 THROUGH, ROWS = "read through Arrow", "read row by row"
+LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize(
@@ -274,8 +275,16 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("select 1 as a; select 2 as a", ROWS),
         ("select 1 as a where false", ""),
         ("select i, 'x' || i as s from range(70000) t(i) order by i desc; -- last first", THROUGH),
-        ("select if(i < 70000, '2026-01-01', 'x') as a from range(70001) t(i)", THROUGH),
-        ("select if(i < 70000, null, i) as a from range(70001) t(i)", THROUGH),
+        pytest.param(
+            "select if(i < 70000, '2026-01-01', 'x') as a from range(70001) t(i)",
+            THROUGH,
+            marks=LONG,
+        ),
+        pytest.param(
+            "select if(i < 70000, null, i) as a from range(70001) t(i)",
+            THROUGH,
+            marks=LONG,
+        ),
         ("select 1 // 0 as a, cast('x' as integer) as b", ""),
         ("select i, if(i = 70000, error('no'), 'y') as a from range(80000) t(i)", ""),
         ("from range(3)", THROUGH),
@@ -302,13 +311,17 @@ def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path:
         ("a", [(b"y",), (b"\xff",)], "select * from t", ""),
         ("a", [(1,), (0.5,), (None,), (2**53 + 1,)], "select * from t", THROUGH),
         ("a", [(n,) for n in range(20_000)] + [(0.5,)], "select * from t", ROWS),
-        ("a", [(None,)] * 20_000 + [("x",)], "select * from t", ROWS),
+        pytest.param("a", [(None,)] * 20_000 + [("x",)], "select * from t", ROWS, marks=LONG),
         ("a", [("x",)] * 20_000 + [(7,)], "select * from t", ""),
-        ("a", [("x",)] * 20_000 + [(b"y",)], "select * from t", ""),
+        pytest.param("a", [("x",)] * 20_000 + [(b"y",)], "select * from t", "", marks=LONG),
         ("a, b", [("x", 1), (7, 2)], "select * from t", ""),
         ("a, b", [("x", 1)] * 20_000 + [(7, 2)], "select * from t", ""),
-        ("a, b", [(0.5, "x")] * 20_000 + [(0.5, b"")], "select * from t", ""),
-        ("a, b", [(None, "x")] * 20_000 + [(1, 0.5)], "select * from t", ""),
+        pytest.param(
+            "a, b", [(0.5, "x")] * 20_000 + [(0.5, b"")], "select * from t", "", marks=LONG
+        ),
+        pytest.param(
+            "a, b", [(None, "x")] * 20_000 + [(1, 0.5)], "select * from t", "", marks=LONG
+        ),
         ("a, b, c", [("x", "", 1)] * 20_000 + [(None, None, None)], "select * from t", THROUGH),
         ("a integer, b", [("x", "x"), ("7", "y")], "select * from t", ""),
         ("a text collate nocase, b real", [("x", 1), (7, 2)], "select * from t", THROUGH),
@@ -361,11 +374,15 @@ PG_QUERIES = [
      "from generate_series(1, 9) g", THROUGH),
     pytest.param(
         "select 1e400::numeric as a, g as b from generate_series(1, 70000) g", "",
-        marks=pytest.mark.long,
+        marks=LONG,
     ),
     ("select null::numeric as a, 'x' as b union all select 'nan', 'y'", ""),
-    ("select case g when 70000 then 'nan' else g / 7.0 end as a from generate_series(1, 70000) g",
-     ""),
+    pytest.param(
+        "select case g when 70000 then 'nan' else g / 7.0 end as a "
+        "from generate_series(1, 70000) g",
+        "",
+        marks=LONG,
+    ),
     ("select 'infinity'::float8 as a", ""),
     ("select 'nan'::float8 as a, 1 as b", THROUGH),
     ("select 'infinity'::date as a", ROWS),
@@ -468,8 +485,15 @@ def test_postgresql_without_psycopg(
         assert what in said
 
 
-@pytest.mark.parametrize("kind", ["string", "number", "integer", "boolean", "datetime"])
-@pytest.mark.parametrize("name", ["small", "double", "numeric", "date", "times"])
+# Each type that a database has, and each that may be declared.
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=() if name == "numeric" or kind == "datetime" else LONG)
+        for name in ("small", "double", "numeric", "date", "times")
+        for kind in ("string", "number", "integer", "boolean", "datetime")
+    ],
+)
 def test_a_declared_type_means_the_same_by_both(name: str, kind: str, tmp_path: Path) -> None:
     table = {name: a_table()[name]}
     same(in_duckdb(tmp_path, table), tmp_path, types={name: kind})

@@ -53,7 +53,8 @@ def test_in_few_rows_chance_is_not_taken_for_miscalibration() -> None:
     assert np.mean([one.estimate.low == 0 for one in found]) > 0.9
 
 
-@pytest.mark.parametrize("rows", [400, pytest.param(4000, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("rows", [400, 4000])
 def test_the_interval_of_the_calibration_error_holds_the_truth(rows) -> None:
     happened, said = stated(400_000, sharper=1.6, seed=0)
     truth = calibration_error(happened, said, bins=10, confidence=0.95, seed=0).plain

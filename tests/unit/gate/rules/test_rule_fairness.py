@@ -190,12 +190,14 @@ def test_other_tasks(holdouts, task, metric) -> None:
 @pytest.mark.parametrize(
     ("bound", "verdict"),
     [
-        ({"difference_at_most": 0.9}, "pass"),
+        pytest.param({"difference_at_most": 0.9}, "pass", marks=pytest.mark.long),
         ({"difference_at_most": 0.01}, "fail"),
         ({"ratio_at_least": 0.01}, "pass"),
-        ({"ratio_at_least": 0.99}, "fail"),
+        pytest.param({"ratio_at_least": 0.99}, "fail", marks=pytest.mark.long),
         ({"difference_at_most": 0.9, "ratio_at_least": 0.99}, "fail"),
-        ({"difference_at_most": 0.9, "ratio_at_least": 0.01}, "pass"),
+        pytest.param(
+            {"difference_at_most": 0.9, "ratio_at_least": 0.01}, "pass", marks=pytest.mark.long
+        ),
     ],
 )
 def test_the_rule_passes_and_blocks_with_the_groups_named(

@@ -75,12 +75,12 @@ def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
 
 
 LEAKS = {
-    "copy": lambda f, left: 0 * f["age"] + left * 2.0 + 1,
     "not monotone": lambda f, left: (
         (left * 7 + 3) % 5 * 1.0 + np.where(f.index % 2, 100.0, 0.0) * left
     ),
 }
 MORE_LEAKS = {
+    "copy": lambda f, left: 0 * f["age"] + left * 2.0 + 1,
     "falling": lambda f, left: -(left * 10 + f["age"] / 1000),
     # Known only once the outcome is.
     "by missing": lambda f, left: f["age"].where(left == 1),
@@ -119,7 +119,7 @@ def test_columns_are_read_together_and_not_one_by_one(
     from penstock.gate.rules.slices.spec import SlicesSpec
 
     frame = customers(200)
-    more = pd.DataFrame({f"x{at}": frame["age"] * at for at in range(1, 151)})
+    more = pd.DataFrame({f"x{at}": frame["age"] * at for at in range(1, 41)})
     wide = pd.concat([frame, more], axis=1)
     made = make(tmp_path / "wide", wide)
     read: list[Path] = []
@@ -133,8 +133,8 @@ def test_columns_are_read_together_and_not_one_by_one(
     rows = read_holdout(made.holdout, model=made.model, baselines=None, champion=None)
     found = measure_leakage(rows, LeakageSpec(overlap=False), model=made.model, seed=1)
     measure_slices(rows, SlicesSpec(min_rows=10), confidence=0.9)
-    assert len(found.single_columns) > 150
-    assert len(reference_of(made.holdout).columns) == 155
+    assert len(found.single_columns) > 40
+    assert len(reference_of(made.holdout).columns) == 45
     assert len(read) < 10
 
 

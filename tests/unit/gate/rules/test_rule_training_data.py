@@ -112,6 +112,7 @@ def test_a_part_of_a_column_that_the_model_does_not_take_is_found(tmp_path: Path
     assert "batch = b" in [suspect.name for suspect in suspects]
 
 
+@pytest.mark.long
 def test_a_stream_of_transactions_is_not_suspected(tmp_path: Path) -> None:
     frame = transactions(rows=6000)
     frame["fraud"] = np.where(frame["fraud"], "yes", "no")

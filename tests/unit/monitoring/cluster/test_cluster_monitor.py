@@ -73,6 +73,7 @@ def test_it_concludes_what_the_monitor_of_a_laptop_does(tmp_path: Path) -> None:
         assert site.state.progress.detector == site.shop.state.progress.detector
 
 
+@pytest.mark.long
 def test_killed_at_any_write_no_row_counts_twice_and_none_is_missed(here: ClusterShop) -> None:
     here.serve(400)
     here.look()

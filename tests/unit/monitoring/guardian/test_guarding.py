@@ -181,17 +181,16 @@ def _store(site: Trial) -> Any:
 
 def test_people_are_told_once_where_it_only_suggests(trials: Callable[[str], Trial]) -> None:
     watch = Watch(site := trials("one champion"), mode="suggest")
-    promoted(site)
-    watch.serve()
-    watch.fall_ill()
-    (said,) = watch.until_said()
+    serving_two(site)
+    watch.harm(2, 1)
+    (said,) = watch.guard()
     assert said.endswith("Go back with: penstock rollback.")
-    assert watch.serve() == []
+    assert watch.guard() == []
     site.assert_legal(champion=2)
     assert len(watch.told) == 1
     # A person goes back, and nothing is left to be said.
     site.roll_back()
-    assert watch.serve() == watch.serve() == []
+    assert watch.guard() == watch.guard() == []
     assert watch.state.guard.harm is None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,20 @@ def explained(world: Any, folder: Path, out: Path) -> Explanation:
     return explain(world.holdout, model=folder, output=out / "e.json", report=out / "e.html")
 
 
+@pytest.fixture(scope="module")
+def explanations(
+    worlds: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Explanation]:
+    """`explanations(task, part)` explains that model of that world, once."""
+
+    @cache
+    def explanation(task: str, part: str) -> Explanation:
+        world = worlds(task)
+        return explained(world, getattr(world, part), tmp_path_factory.mktemp("explained"))
+
+    return explanation
+
+
 def captured(world: Any, rows: int, *, seed: int, times: float = 1.0) -> pa.Table:
     """Rows of the holdout drawn anew, in an hour each; x1 is so many times as large."""
     drawn = np.random.default_rng(seed).integers(0, 400, rows)
@@ -42,14 +58,21 @@ def captured(world: Any, rows: int, *, seed: int, times: float = 1.0) -> pa.Tabl
     return pa.table(columns | {"time": moments})
 
 
-@pytest.mark.parametrize("part", ["model", "champion"])
-@pytest.mark.parametrize("task", ["binary", "regression"])
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        ("binary", "model"),
+        ("regression", "champion"),
+        pytest.param("binary", "champion", marks=pytest.mark.long),
+        pytest.param("regression", "model", marks=pytest.mark.long),
+    ],
+)
 def test_the_holdouts_rows_have_the_holdouts_attributions(
-    worlds: Any, tmp_path: Path, task: str, part: str
+    worlds: Any, explanations: Callable[[str, str], Explanation], task: str, part: str
 ) -> None:
     world = worlds(task)
     folder = getattr(world, part)
-    explanation = explained(world, folder, tmp_path)
+    explanation = explanations(task, part)
     model = models.load(folder)
     found = later_attributions(model, model.frame(read_table(world.holdout)), explanation)
     assert not isinstance(found, str)
@@ -61,9 +84,11 @@ def test_the_holdouts_rows_have_the_holdouts_attributions(
         assert np.abs(values).mean() == pytest.approx(one.attribution)
 
 
-def test_a_linear_model_without_its_rows_is_not_watched(worlds: Any, tmp_path: Path) -> None:
+def test_a_linear_model_without_its_rows_is_not_watched(
+    worlds: Any, explanations: Callable[[str, str], Explanation]
+) -> None:
     world = worlds("binary")
-    explanation = explained(world, world.model, tmp_path).model_copy(update={"examples": ()})
+    explanation = explanations("binary", "model").model_copy(update={"examples": ()})
     found = attributed(
         captured(world, 100, seed=1), folder=world.model, explanation=explanation, rows=50
     )
@@ -73,9 +98,11 @@ def test_a_linear_model_without_its_rows_is_not_watched(worlds: Any, tmp_path: P
     )
 
 
-def test_another_model_is_not_taken(worlds: Any, tmp_path: Path) -> None:
+def test_another_model_is_not_taken(
+    worlds: Any, explanations: Callable[[str, str], Explanation]
+) -> None:
     world = worlds("binary")
-    explanation = explained(world, world.model, tmp_path)
+    explanation = explanations("binary", "model")
     found = attributed(
         captured(world, 100, seed=1), folder=world.champion, explanation=explanation, rows=50
     )
@@ -83,9 +110,8 @@ def test_another_model_is_not_taken(worlds: Any, tmp_path: Path) -> None:
     assert "was explained" in found
 
 
-def test_what_is_drawn_is_not_watched(worlds: Any, tmp_path: Path) -> None:
-    world = worlds("binary")
-    explanation = explained(world, world.model, tmp_path)
+def test_what_is_drawn_is_not_watched(explanations: Callable[[str, str], Explanation]) -> None:
+    explanation = explanations("binary", "model")
     made = attribution_signals(explanation, tolerance=0.05, without=["x1"])
     # What is left out moves no other out of its place.
     assert [one.place for one in made] == [
@@ -98,13 +124,13 @@ def test_what_is_drawn_is_not_watched(worlds: Any, tmp_path: Path) -> None:
     assert why_not(explanation) == ""
 
 
-@pytest.mark.parametrize("part", ["model", "champion"])
+@pytest.mark.parametrize("part", ["model", pytest.param("champion", marks=pytest.mark.long)])
 def test_a_change_of_what_answers_rest_on_is_found_and_its_absence_is_not(
-    worlds: Any, tmp_path: Path, part: str
+    worlds: Any, explanations: Callable[[str, str], Explanation], part: str
 ) -> None:
     world = worlds("binary")
     folder = getattr(world, part)
-    explanation = explained(world, folder, tmp_path)
+    explanation = explanations("binary", part)
     made = attribution_signals(explanation, tolerance=0.05)
     signals = Signals(tuple(replace(one, weight=0.1 / len(made)) for one in made), columns=())
     state = detector.start(signals)

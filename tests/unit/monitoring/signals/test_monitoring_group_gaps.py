@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def released(worlds: Any, task: Task, out: Path) -> tuple[Baseline, dict[str, pa
         policy=Policy.parse({"fairness": [settings]}, where="gate"),
         spec=EvaluationSpec(resamples=100),
         output=out / "evaluation.json",
-        report=out / "report.html",
+        report=None,
         baseline=out / "baseline.json",
     )
     loaded = models.load(world.model)
@@ -53,9 +54,15 @@ def released(worlds: Any, task: Task, out: Path) -> tuple[Baseline, dict[str, pa
     return Baseline.read(out / "baseline.json"), inputs, loaded.scores(loaded.frame(table)), labels
 
 
+@pytest.fixture(scope="module")
+def releases(worlds: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Task], Any]:
+    """`releases(task)` is what `released` returns, made once."""
+    return cache(lambda task: released(worlds, task, tmp_path_factory.mktemp(task)))
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_on_the_holdout_itself_every_gap_is_as_expected(worlds, task: Task, tmp_path: Path) -> None:
-    baseline, inputs, scores, labels = released(worlds, task, tmp_path)
+def test_on_the_holdout_itself_every_gap_is_as_expected(releases, task: Task) -> None:
+    baseline, inputs, scores, labels = releases(task)
     names = set()
     for labelled in (False, True):
         gaps = gaps_of(baseline, inputs=["kind"], labelled=labelled)
@@ -82,8 +89,8 @@ def test_on_the_holdout_itself_every_gap_is_as_expected(worlds, task: Task, tmp_
     )
 
 
-def test_a_drift_of_one_group_shows_in_its_gap(worlds, tmp_path: Path) -> None:
-    baseline, inputs, scores, _ = released(worlds, "binary", tmp_path)
+def test_a_drift_of_one_group_shows_in_its_gap(releases) -> None:
+    baseline, inputs, scores, _ = releases("binary")
     gaps = gaps_of(baseline, inputs=["kind"], labelled=False)
     at = next(i for i, gap in enumerate(gaps) if "kind = a" in gap.name)
     drifted = np.where(np.array(inputs["kind"].to_pylist()) == "a", 0.9, scores)
@@ -93,8 +100,8 @@ def test_a_drift_of_one_group_shows_in_its_gap(worlds, tmp_path: Path) -> None:
     assert (found[:, at] > gaps[at].expected + 0.5).all()
 
 
-def test_a_block_without_a_group_says_nothing(worlds, tmp_path: Path) -> None:
-    baseline, _, scores, _ = released(worlds, "binary", tmp_path)
+def test_a_block_without_a_group_says_nothing(releases) -> None:
+    baseline, _, scores, _ = releases("binary")
     gaps = gaps_of(baseline, inputs=["kind"], labelled=False)
     only = {"kind": pa.array(["b"] * 50 + ["c"] * 50)}
     found = measured(
@@ -108,13 +115,13 @@ def test_a_block_without_a_group_says_nothing(worlds, tmp_path: Path) -> None:
     assert missing == {"selection_rate of kind = a, against all others"}
 
 
-def test_columns_that_requests_do_not_have_are_left_out(worlds, tmp_path: Path) -> None:
-    baseline, _, _, _ = released(worlds, "binary", tmp_path)
+def test_columns_that_requests_do_not_have_are_left_out(releases) -> None:
+    baseline, _, _, _ = releases("binary")
     assert gaps_of(baseline, inputs=["x1"], labelled=False) == ()
 
 
-def test_of_two_groups_one_gap_is_enough(worlds, tmp_path: Path) -> None:
-    baseline, _, _, _ = released(worlds, "binary", tmp_path)
+def test_of_two_groups_one_gap_is_enough(releases) -> None:
+    baseline, _, _, _ = releases("binary")
     (groups,) = baseline.fairness
     two = groups.model_copy(update={"groups": groups.groups[:2]})
     rows = sum(group.rows for group in two.groups)

@@ -118,6 +118,7 @@ def test_a_browser_shows_a_home_without_anything(tmp_path: Path, look: Look) -> 
     assert shown["Runs and reports"].startswith("Nothing has run on this machine yet.")
 
 
+@pytest.mark.long
 def test_nothing_of_it_is_beside_a_telephone(whole: Located, look: Look, tmp_path: Path) -> None:
     picture = tmp_path / "narrow.png"
     look(whole, "--hide-scrollbars", f"--screenshot={picture}", "--window-size=500,1500")
