@@ -15,6 +15,7 @@ import yaml
 from cluster_site import NAMESPACE, Registry, Site, objects
 from cluster_table import CANARY, write_table
 from cluster_users import Users
+from running_process import RunningProcess
 
 from penstock.records.release import Registration
 from penstock.records.rollout import Rollout
@@ -117,20 +118,32 @@ class Journey:
         self, *arguments: str, acting: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line as the deployer, or as another account."""
+        return subprocess.run(
+            [str(PENSTOCK), *arguments],
+            cwd=self.site.folder,
+            env=self._environment(acting),
+            capture_output=True,
+            text=True,
+            timeout=1_500,
+        )
+
+    def begun(self, *arguments: str) -> RunningProcess:
+        """Begin a command of the deployer's that goes on; its log is beside the project file."""
+        return RunningProcess(
+            [PENSTOCK, *arguments],
+            log=self.site.folder / f"{arguments[0]}.log",
+            cwd=self.site.folder,
+            env=self._environment(),
+        )
+
+    def _environment(self, acting: Path | None = None) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PENST", "MLFLOW"))}
         acts = {
             "KUBECONFIG": str(acting or self.site.deployer),
             # A forwarded port breaks now and then.
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
         }
-        return subprocess.run(
-            [str(PENSTOCK), *arguments],
-            cwd=self.site.folder,
-            env=kept | acts | self.site.credentials,
-            capture_output=True,
-            text=True,
-            timeout=1_500,
-        )
+        return kept | acts | self.site.credentials
 
     def run(self, *options: str, **changes: Any) -> Stage:
         """Release once, with changes of the project file that stay."""

@@ -166,8 +166,19 @@ class Site:
         for label in ("penstock-test", "penstock/table"):
             found += objects("jobs,configmaps,pods,services", PIPELINES, f"{label}={self.name}")
         leases = objects("leases", NAMESPACE)
-        found += [lease for lease in leases if lease["metadata"]["name"] == f"penstock-{self.name}"]
+        found += [lease for lease in leases if lease["metadata"]["name"] in self._leases]
+        for kind in ("deployments", "services"):
+            every = objects(kind, NAMESPACE)
+            found += [one for one in every if one["metadata"]["name"] == self._proxy]
         return [f"{item['kind']}/{item['metadata']['name']}" for item in found]
+
+    @property
+    def _proxy(self) -> str:
+        return f"{self.name}-experiment"
+
+    @property
+    def _leases(self) -> tuple[str, str]:
+        return f"penstock-{self.name}", f"penstock-monitor-{self.name}"
 
     def clean_up(self) -> None:
         """Take away everything of the service, whatever state it is in."""
@@ -175,8 +186,9 @@ class Site:
         with contextlib.ExitStack() as last_first:  # each is called though another failed
             last_first.callback(self._require_clean)
             last_first.callback(Registry(self.mlflow, self.credentials).forget, self.name)
-            last_first.callback(_delete, "lease", NAMESPACE, f"penstock-{self.name}")
+            last_first.callback(_delete, "lease", NAMESPACE, *self._leases)
             last_first.callback(_delete, "inferenceservices,configmaps", NAMESPACE, "-l", mine)
+            last_first.callback(_delete, "deployments,services", NAMESPACE, self._proxy)
             # The route before what it leads to, and who drives it before all.
             last_first.callback(_delete, "httproutes", NAMESPACE, "-l", mine)
             for label in ("penstock/table", "penstock-test"):

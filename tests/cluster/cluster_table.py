@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CANARY: dict[str, Any] = {
     "interval": 1.0,
@@ -21,12 +24,18 @@ CANARY: dict[str, Any] = {
 
 def write_table(path: Path) -> dict[str, Any]:
     """Write rows whose target a linear model finds by half and trees find; return one row."""
+    drawn(2_000, seed=7).to_csv(path, index=False)
+    return {"a": 0.5, "b": -0.5, "c": 0.1}
+
+
+def drawn(rows: int, *, seed: int, drift: float = 0.0) -> pd.DataFrame:
+    """Draw rows; `drift` is added to the column c, and the target follows it."""
     import numpy as np
     import pandas as pd
 
-    random = np.random.default_rng(7)
-    a, b, c = random.normal(size=(3, 2_000))
-    score = 1.5 * c + 1.5 * np.sign(a * b) + random.normal(scale=0.3, size=2_000)
+    random = np.random.default_rng(seed)
+    a, b, c = random.normal(size=(3, rows))
+    c += drift
+    score = 1.5 * c + 1.5 * np.sign(a * b) + random.normal(scale=0.3, size=rows)
     table = pd.DataFrame({"a": a, "b": b, "c": c, "bought": np.where(score > 0, "yes", "no")})
-    table.round(4).to_csv(path, index=False)
-    return {"a": 0.5, "b": -0.5, "c": 0.1}
+    return table.round(4)

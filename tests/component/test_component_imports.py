@@ -17,9 +17,6 @@ from image_imports import HIDE, hidden_from
 
 ROOT = Path(__file__).parents[2]
 FACES = sorted(path.stem for path in (ROOT / "components").glob("[a-z]*.py"))
-IMAGES_FIRST = ("deploy", "feast")
-"""Images whose libraries are imported within a few seconds; `make test-long` has the others."""
-
 RUN = (
     HIDE
     + """
@@ -108,19 +105,12 @@ def steps_of(image: str) -> dict[str, list[tuple[str, str]] | str]:
     return dict(map(json.loads, done.stdout.splitlines()))
 
 
-def left_for_long(face: str) -> list[pytest.MarkDecorator]:
-    return [] if image_of(face) in IMAGES_FIRST else [pytest.mark.long]
-
-
-CASES = [pytest.param(face, marks=left_for_long(face)) for face in FACES]
-
-
 def begun_by(face: str) -> list[str]:
     """The modules of ours that a step imports when it begins."""
     return ["penstock.components._program", f"penstock.components.{face}", *imported_by(face)]
 
 
-@pytest.mark.parametrize("face", CASES)
+@pytest.mark.parametrize("face", FACES)
 def test_what_a_step_imports_is_in_its_image(face: str) -> None:
     assert imported_by(face)
     found = steps_of(image_of(face))[face]
@@ -217,7 +207,7 @@ def source_of(module: str) -> Path:
     return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
-@pytest.mark.parametrize("face", CASES)
+@pytest.mark.parametrize("face", FACES)
 def test_what_a_step_imports_later_is_in_its_image_too(face: str) -> None:
     """A router is chosen, and imported, when its step runs."""
     image = image_of(face)

@@ -37,8 +37,7 @@ def _run(shell, program: str, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("first", ["mlflow", "penstock"])
+@pytest.mark.parametrize("first", ["mlflow", pytest.param("penstock", marks=pytest.mark.long)])
 def test_mlflow_sends_nothing_whichever_is_imported_first(shell, first: str) -> None:
     shell.recorded.unlink(missing_ok=True)
     (shell.folder / "mlflow.db").unlink(missing_ok=True)

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.long
-
 ROOT = Path(__file__).parents[3]
 ADDED = Path(__file__).parent / "at_most_features.py"
 

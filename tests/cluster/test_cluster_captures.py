@@ -1,0 +1,142 @@
+"""Rows that pods ship to an object store, labels through the gateway, and the verdict from them.
+
+`make test-cluster` runs it where PENSTOCK_CLUSTER_CAPTURES names a store, with pods and this
+machine both reaching it (docs/existing-cluster.md).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from cluster_journey import Journey
+from cluster_site import ASKED, NAMESPACE, NEEDS_CLUSTER, kubectl, setting, site_in
+from cluster_table import drawn
+from running_process import until
+
+from penstock.captures.reader import read_labels, read_window
+
+STORE = setting("CAPTURES").rstrip("/")
+ROWS = 4_000
+A_REQUEST = 50
+
+pytestmark = [
+    pytest.mark.slow,
+    NEEDS_CLUSTER,
+    pytest.mark.skipif(
+        ASKED and not STORE,
+        reason="NOT RUN: PENSTOCK_CLUSTER_CAPTURES names no object store that pods reach",
+    ),
+]
+
+
+class Captured(Journey):
+    """A served version whose pods ship what they answer, and its users."""
+
+    sent = 0
+
+    @property
+    def rows(self) -> str:
+        return f"{STORE}/{self.site.name}"
+
+    def ask(self, rows: int, *, drift: float = 0.0) -> None:
+        """Send rows and, by the id of each answer, their true labels."""
+        self.sent += rows
+        table = drawn(rows, seed=100 + self.sent, drift=drift)
+        truths = [value == "yes" for value in table.pop("bought")]
+        instances = json.loads(table.to_json(orient="records"))
+        name = f"{self.site.address}/v1/models/{self.site.name}"
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            for start in range(0, rows, A_REQUEST):
+                identity = uuid.uuid4().hex
+                part = slice(start, start + A_REQUEST)
+                answer = client.post(
+                    f"{name}:predict",
+                    json={"instances": instances[part]},
+                    headers={"x-request-id": identity},
+                )
+                assert answer.status_code == 200, answer.text
+                # A gateway may put an id of its own in the place of the client's.
+                known = answer.headers.get("x-request-id", identity)
+                labels = [
+                    {"request_id": known, "row": row, "label": truth}
+                    for row, truth in enumerate(truths[part])
+                ]
+                answer = client.post(f"{name}:feedback", json={"labels": labels})
+                assert answer.status_code == 200, answer.text
+
+    def shipped(self) -> None:
+        """Wait until all that was sent is in the store, with its labels."""
+        until(lambda: self.window().rows >= self.sent, what="rows", seconds=180, every=2)
+        until(self._labelled, what="labels", seconds=180, every=2)
+
+    def window(self) -> Any:
+        return read_window(self.rows, after=None)
+
+    def _labelled(self) -> bool:
+        return bool(read_labels(self.rows, after=None)[0].num_rows >= self.sent)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
+    kept = {"destination": STORE, "secret": setting("CAPTURES_SECRET", "captures-store")}
+    with site_in(tmp_path_factory.mktemp("captures")) as site:
+        made = Captured(site, captures=kept | {"segment_seconds": 5})
+        try:
+            first = made.run(
+                training={"trials": 1, "folds": 2, "candidates": ["linear"]},
+                monitoring={"state": f"{STORE}/{site.name}/state", "min_rows": 500},
+            )
+            assert first.done.returncode == 0, first.said
+            yield made
+        finally:
+            forget(made.rows)
+
+
+def forget(folder: str) -> None:
+    from fsspec.core import url_to_fs
+
+    storage, path = url_to_fs(folder)
+    if storage.exists(path):
+        storage.rm(path, recursive=True)
+
+
+def test_every_row_and_label_is_shipped_and_none_is_lost(service: Captured) -> None:
+    service.ask(ROWS)
+    service.shipped()
+    found = service.window()
+    assert (found.rows, found.lost) == (ROWS, 0)
+    assert np.isfinite(found.table["score"].to_numpy()).all()
+    told = service.penstock("captures", "list")
+    assert told.returncode == 0, told.stderr
+    assert f"{ROWS:,}" in told.stdout
+
+
+def test_the_monitor_reads_them_and_nothing_has_changed(service: Captured) -> None:
+    assert service.sent, "no row was shipped"
+    told = service.penstock("monitor", "--once")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "healthy" in told.stdout
+
+
+def test_what_a_pod_holds_when_it_ends_is_shipped(service: Captured) -> None:
+    service.ask(A_REQUEST)
+    pods = f"serving.kserve.io/inferenceservice={service.site.name}-v1"
+    kubectl("delete", "pods", "-n", NAMESPACE, "-l", pods, "--wait=true", "--timeout=120s")
+    service.shipped()
+    assert service.window().lost == 0
+    until(lambda: "200" in service.users.one(), what="another pod", seconds=180, every=2)
+
+
+def test_inputs_that_have_moved_are_told_by_their_name(service: Captured) -> None:
+    service.ask(ROWS, drift=1.5)
+    service.shipped()
+    told = service.penstock("monitor", "--once")
+    assert told.returncode == 5, told.stdout + told.stderr
+    assert "drifted" in told.stdout or "degraded" in told.stdout
+    assert "c " in told.stdout
