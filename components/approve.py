@@ -9,10 +9,10 @@ from penstock.components._component import component
 def approve(
     registration: dsl.Input[dsl.Artifact],
     outcome: dsl.Output[dsl.Artifact],
-    policy: dict = {},  # noqa: B006
+    policy: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
-    notify: dict = {},  # noqa: B006
+    notify: dict = {},
 ) -> bool:
     """Wait until people approve or reject a registered version, or until the deadline.
 

@@ -12,7 +12,7 @@ def decide(
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
     name: str = "model",
-    policy: dict = {},  # noqa: B006
+    policy: dict = {},
     operations: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Apply the gate's policy to an evaluation.

@@ -13,11 +13,11 @@ def deploy(
     deployment: dsl.Output[dsl.Artifact],
     rollout: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-    options: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
+    options: dict = {},
+    policy: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
-    notify: dict = {},  # noqa: B006
+    notify: dict = {},
 ) -> bool:
     """Release a registered version by a canary beside the champion, or roll it back.
 

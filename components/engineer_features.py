@@ -12,7 +12,7 @@ def engineer_features(
     target: str,
     features: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-    options: dict = {},  # noqa: B006
+    options: dict = {},
 ) -> None:
     """Fit the feature transformer on the training part alone.
 

@@ -16,8 +16,8 @@ def evaluate(
     curves: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     name: str = "",
-    options: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
+    options: dict = {},
+    policy: dict = {},
     tracking_uri: str = "",
 ) -> None:
     """Measure a model on the holdout, beside the baselines and the champion on the same rows.

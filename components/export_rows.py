@@ -10,9 +10,9 @@ def export_rows(
     order: dsl.Input[dsl.Artifact],
     name: str,
     target: str,
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
-    split_options: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
+    split_options: dict = {},
 ) -> str:
     """Lay the labelled rows since the change beside the monitor's state, for `ingest`.
 

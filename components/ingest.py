@@ -6,7 +6,7 @@ from penstock.components._component import component
 
 
 @component(runs_in="data", cached=False)
-def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> None:  # noqa: B006
+def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> None:
     """Read a table as a stream and write it as a dataset version.
 
     Reads CSV, Parquet and JSON Lines (one file, a folder or a glob; local, http or an object

@@ -9,7 +9,7 @@ from penstock.components._component import component
 def ingest_artifact(
     table: dsl.Input[dsl.Dataset],
     dataset: dsl.Output[dsl.Dataset],
-    options: dict = {},  # noqa: B006
+    options: dict = {},
 ) -> None:
     """Read a table that another component wrote and write it as a dataset version.
 

@@ -9,10 +9,10 @@ from penstock.components._component import component
 def intervene(
     name: str,
     order: dsl.Output[dsl.Artifact],
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
-    notify: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
+    notify: dict = {},
+    policy: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> str:

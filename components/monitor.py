@@ -10,9 +10,9 @@ def monitor(
     name: str,
     verdict: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
-    notify: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
+    notify: dict = {},
     tracking_uri: str = "",
 ) -> str:
     """Look once at a service on KServe: at what it was asked, what it answered and how it runs.

@@ -9,7 +9,7 @@ from penstock.components._component import component
 def notify(
     status: dsl.PipelineTaskFinalStatus,
     name: str,
-    options: dict = {},  # noqa: B006
+    options: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> None:

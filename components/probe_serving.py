@@ -10,7 +10,7 @@ def probe_serving(
     model: dsl.Input[dsl.Model],
     holdout: dsl.Input[dsl.Dataset],
     operations: dsl.Output[dsl.Artifact],
-    policy: dict = {},  # noqa: B006
+    policy: dict = {},
 ) -> None:
     """Measure a candidate in the model server: latency, size, and whether it answers the same.
 

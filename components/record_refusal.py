@@ -11,8 +11,8 @@ def record_refusal(
     evidence: dsl.Input[dsl.Artifact],
     name: str,
     reason: str,
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
 ) -> None:
     """Write down that a recall or a retraining was refused, for the monitor's next look.
 

@@ -13,13 +13,13 @@ def register(
     holdout: dsl.Input[dsl.Dataset],
     name: str,
     registration: dsl.Output[dsl.Artifact],
-    policy: dict = {},  # noqa: B006
+    policy: dict = {},
     operations: dsl.Input[dsl.Artifact] = None,
     validation: dsl.Input[dsl.Artifact] = None,
     explanation: dsl.Input[dsl.Artifact] = None,
     baseline: dsl.Input[dsl.Artifact] = None,
     proof: dsl.Input[dsl.Artifact] = None,
-    card: dict = {},  # noqa: B006
+    card: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
     requested_by: str = "",

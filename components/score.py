@@ -9,7 +9,7 @@ from penstock.components._component import component
 def score(
     name: str,
     scores: dsl.Output[dsl.Artifact],
-    scoring: dict = {},  # noqa: B006
+    scoring: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> int:

@@ -9,8 +9,8 @@ from penstock.components._component import component
 def settle(
     status: dsl.PipelineTaskFinalStatus,
     name: str,
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> None:

@@ -13,7 +13,7 @@ def split(
     holdout: dsl.Output[dsl.Dataset],
     proof: dsl.Output[dsl.Artifact],
     task: str = "auto",
-    options: dict = {},  # noqa: B006
+    options: dict = {},
     valid: dsl.Input[dsl.Dataset] = None,
 ) -> None:
     """Divide a dataset into a training part and a holdout, and prove that they do not overlap.

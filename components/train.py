@@ -17,8 +17,8 @@ def train(
     report: dsl.Output[dsl.HTML],
     task: str = "auto",
     positive: str = "",
-    options: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
+    options: dict = {},
+    policy: dict = {},
     tracking_uri: str = "",
 ) -> None:
     """Train baselines, then search candidates by cross-validation, tracked in MLflow.

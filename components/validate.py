@@ -13,9 +13,9 @@ def validate(
     suite: dsl.Output[dsl.Artifact],
     valid: dsl.Output[dsl.Dataset],
     quarantined: dsl.Output[dsl.Dataset],
-    contract: dict = {},  # noqa: B006
-    expectations: list = [],  # noqa: B006
-    options: dict = {},  # noqa: B006
+    contract: dict = {},
+    expectations: list = [],
+    options: dict = {},
 ) -> bool:
     """Check a dataset against its schema and a Great Expectations suite.
 

@@ -75,18 +75,18 @@ def closed_loop(
     target: str,
     task: str = "auto",
     positive: str = "",
-    contract: dict = {},  # noqa: B006
-    expectations: list = [],  # noqa: B006
-    validation: dict = {},  # noqa: B006
-    split_options: dict = {},  # noqa: B006
-    features: dict = {},  # noqa: B006
-    training: dict = {},  # noqa: B006
-    evaluation: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
-    notify: dict = {},  # noqa: B006
-    card: dict = {},  # noqa: B006
+    contract: dict = {},
+    expectations: list = [],
+    validation: dict = {},
+    split_options: dict = {},
+    features: dict = {},
+    training: dict = {},
+    evaluation: dict = {},
+    policy: dict = {},
+    deployment: dict = {},
+    monitoring: dict = {},
+    notify: dict = {},
+    card: dict = {},
     tracking_uri: str = "",
 ) -> None:
     """Look once at a service on KServe, and carry out what follows: recall first, then retraining.

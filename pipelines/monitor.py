@@ -37,9 +37,9 @@ def alarms(look: Any) -> None:
 )
 def watch(
     name: str,
-    deployment: dict = {},  # noqa: B006
-    monitoring: dict = {},  # noqa: B006
-    notify: dict = {},  # noqa: B006
+    deployment: dict = {},
+    monitoring: dict = {},
+    notify: dict = {},
     tracking_uri: str = "",
 ) -> None:
     """Look once at a service on KServe, and fail where people must look.

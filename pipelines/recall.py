@@ -18,13 +18,13 @@ def recall(
     name: str,
     uri: str,
     version: int,
-    evaluation: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
-    deployment: dict = {},  # noqa: B006
-    card: dict = {},  # noqa: B006
+    evaluation: dict = {},
+    policy: dict = {},
+    deployment: dict = {},
+    card: dict = {},
     requested_by: str = "",
     tracking_uri: str = "",
-    notify: dict = {},  # noqa: B006
+    notify: dict = {},
 ) -> None:
     """Serve a former champion again: judged on labelled rows that it was not chosen on.
 

@@ -20,20 +20,20 @@ def release(
     target: str,
     task: str = "auto",
     positive: str = "",
-    source: dict = {},  # noqa: B006
-    contract: dict = {},  # noqa: B006
-    expectations: list = [],  # noqa: B006
-    validation: dict = {},  # noqa: B006
-    split_options: dict = {},  # noqa: B006
-    features: dict = {},  # noqa: B006
-    training: dict = {},  # noqa: B006
-    evaluation: dict = {},  # noqa: B006
-    policy: dict = {},  # noqa: B006
-    deployment: dict = {},  # noqa: B006
-    card: dict = {},  # noqa: B006
+    source: dict = {},
+    contract: dict = {},
+    expectations: list = [],
+    validation: dict = {},
+    split_options: dict = {},
+    features: dict = {},
+    training: dict = {},
+    evaluation: dict = {},
+    policy: dict = {},
+    deployment: dict = {},
+    card: dict = {},
     requested_by: str = "",
     tracking_uri: str = "",
-    notify: dict = {},  # noqa: B006
+    notify: dict = {},
 ) -> None:
     """Release a model of a table: served only after a recorded approval.
 

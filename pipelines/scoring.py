@@ -11,7 +11,7 @@ NAME = "penstock-score"
 @dsl.pipeline(name=NAME, description="A table scored by a registered version, in parts.")
 def score_batch(
     name: str,
-    scoring: dict = {},  # noqa: B006
+    scoring: dict = {},
     tracking_uri: str = "",
 ) -> None:
     """Score a source once, into a place of this run's own.
