@@ -37,7 +37,8 @@ need() {
 
 exists() {
   case $CLUSTER in
-    kind) kind get clusters 2>/dev/null | grep -qx "$NAME" ;;
+    # Not -q: it ends at the first match, and kind, still writing, would count as failed.
+    kind) kind get clusters 2>/dev/null | grep -x "$NAME" >/dev/null ;;
     minikube) minikube status -p "$NAME" >/dev/null 2>&1 ;;
   esac
 }
@@ -308,7 +309,7 @@ diagnosis() {
   need kubectl; need "$CLUSTER"
   exists || fail "no $CLUSTER cluster $NAME is there" "Run: scripts/cluster.sh up $CLUSTER"
   same_cluster
-  kube get pods --all-namespaces --output wide
+  kube get pods --all-namespaces --output wide || echo "The pods of all namespaces cannot be listed; each namespace by itself:"
   local namespace
   for namespace in kube-system cert-manager envoy-gateway-system kserve kubeflow penstock penstock-mlflow; do
     say "what is not ready in $namespace"

@@ -10,34 +10,48 @@ diagnose() { # step, namespace
   } >&2 || true
 }
 
-unready() { # namespace
+# A look that fails must not end the ones behind it, whatever the caller has set: hence the shell of its own.
+unready() ( # namespace
+  set +eo pipefail
   if ! kube get namespace "$1" >/dev/null 2>&1; then
     echo "  The cluster does not answer, or has no such namespace: what the step itself printed says why."
-    return
+    exit 0
   fi
-  troubled "$1" | while read -r pod; do explain "$1" "$pod"; done
+  pods=$(kube get pods --namespace "$1" --no-headers 2>&1) || {
+    printf '  Its pods cannot be listed: %s\n' "$pods"
+    pods=
+  }
+  troubled <<<"$pods" | while read -r pod; do explain "$1" "$pod"; done
   printf '\n-- warnings in %s, latest last\n' "$1"
   kube get events --namespace "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>&1 | tail -n 10
-}
+  exit 0
+)
 
-# Print the pods that are neither ready nor finished.
+# Of a list of pods, print those that are neither ready nor finished.
 troubled() {
-  kube get pods --namespace "$1" --no-headers 2>/dev/null |
-    awk '{ split($2, n, "/"); if ($3 != "Completed" && (n[1] != n[2] || $3 != "Running")) print $1 }'
+  awk '$2 ~ /^[0-9]+\/[0-9]+$/ { split($2, n, "/"); if ($3 != "Completed" && (n[1] != n[2] || $3 != "Running")) print $1 }'
 }
 
 explain() { # namespace, pod
   local state
   state=$(kube get pod "$2" --namespace "$1" --no-headers 2>/dev/null | awk '{ print $3 }')
   printf '\n-- pod %s/%s is %s\n' "$1" "$2" "${state:-gone}"
+  [ -n "$state" ] || return
   advice "$state"
   kube describe pod "$2" --namespace "$1" 2>&1 | sed -n '/^Events:/,$p' | tail -n 8
-  case $state in
-    *CrashLoop* | *Error* | Running)
-      echo "   the last lines of its log:"
-      kube logs "$2" --namespace "$1" --all-containers --prefix --tail=15 2>&1
-      ;;
-  esac
+  last_lines "$1" "$2"
+}
+
+# Of a container that has not started kubectl says so in place of its log.
+last_lines() { # namespace, pod
+  local log
+  log=$(kube logs "$2" --namespace "$1" --all-containers --ignore-errors --prefix --tail=15 2>&1 </dev/null)
+  if grep -qv '^\(error: .*\|Error from server .*\|\)$' <<<"$log"; then
+    echo "   the last lines of its log:"
+  else
+    echo "   pod $1/$2 has no log${log:+:}"
+  fi
+  [ -z "$log" ] || printf '%s\n' "$log"
 }
 
 advice() { # state

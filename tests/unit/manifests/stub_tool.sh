@@ -19,7 +19,9 @@ if [ -n "${FAIL:-}" ] && grep -qE -- "$FAIL" <<<"$call"; then
   exit 1
 fi
 case $call in
-  "kind get clusters") cat "$STUB/clusters" 2>/dev/null ;;
+  "kind get clusters")
+    cat "$STUB/clusters" 2>/dev/null
+    [ ! -e "$STUB/other-clusters" ] || cat "$STUB/other-clusters" ;;
   "kind create cluster "*) after --name >>"$STUB/clusters" ;;
   "kind delete cluster "*) rm "$STUB/clusters" ;;
   "kind get kubeconfig "*) echo "    server: https://127.0.0.1:40001" ;;
@@ -42,10 +44,23 @@ case $call in
   *" create secret "*) cat >"$STUB/secret-$(after generic)" ;;
   *" patch configmap "*)
     if [ -e "$STUB/patched" ]; then echo "patched (no change)"; else touch "$STUB/patched"; echo patched; fi ;;
-  *" get pods "*) cat "$STUB/pods" 2>/dev/null ;;
+  *" get pods "*) cat "$STUB/pods" 2>/dev/null || echo "No resources found in $(after --namespace) namespace." >&2 ;;
   *" get pod "*) grep "^$(after pod) " "$STUB/pods" ;;
   *" describe pod "*) printf 'Name: x\nEvents:\n  Warning  Failed  kubelet  no such image\n' ;;
-  *" logs "*) echo "Traceback: the last line" ;;
+  *" logs "*)
+    # As kubectl: no log of a container that has not started, and one that is gone is not found.
+    pod=$(after logs)
+    case $(awk -v pod="$pod" '$1 == pod { print $3 }' "$STUB/pods") in
+      "") echo "Error from server (NotFound): pods \"$pod\" not found" >&2; exit 1 ;;
+      Pending) exit 0 ;;
+      *Image* | *Creating* | *Config* | Init:[0-9]*)
+        error="container \"x\" in pod \"$pod\" is waiting to start: $(after namespace)"
+        case $call in
+          *--ignore-errors*) echo "error: $error" ;;
+          *) echo "Error from server (BadRequest): $error" >&2; exit 1 ;;
+        esac ;;
+      *) echo "[pod/$pod/x] Traceback: the last line" ;;
+    esac ;;
   *" exec "*) cat >"$STUB/user" ;;
   *" apply -f -") cat >/dev/null ;;
   *" create namespace "*) echo "kind: Namespace" ;;

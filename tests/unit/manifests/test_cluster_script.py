@@ -241,6 +241,61 @@ def test_a_diagnosis_says_what_is_not_ready_everywhere(machine: Machine) -> None
     assert not [c for c in machine.calls() if " apply " in c or " create " in c]
 
 
+def test_a_diagnosis_goes_on_behind_a_pod_that_has_no_log(machine: Machine) -> None:
+    assert machine("up", "kind").returncode == 0
+    machine.write(
+        "pods",
+        "init-1 0/1 Init:0/1 0 1m\nconf-1 0/1 CreateContainerConfigError 0 1m\n"
+        "wait-1 0/1 Pending 0 1m\ndead-1 0/1 CrashLoopBackOff 4 1m\n",
+    )
+    done = machine("diagnose", "kind")
+    assert done.returncode == 0, done.stderr
+    for namespace in ("kube-system", "penstock-mlflow"):
+        for pod in ("init-1", "conf-1"):
+            assert f"pod {namespace}/{pod} has no log:\nerror: container" in done.stdout
+        assert f"pod {namespace}/wait-1 has no log\n" in done.stdout
+        assert f"pod {namespace}/dead-1 has no log" not in done.stdout
+    assert done.stdout.count("the last lines of its log:\n[pod/dead-1/x] Traceback") == 7
+
+
+@pytest.mark.parametrize(
+    ("fail", "said"),
+    [
+        (r"get pods --all-namespaces", "The pods of all namespaces cannot be listed"),
+        (r"get pods --namespace kserve", "Its pods cannot be listed: stub: refused"),
+        (r"get pod dead-1 --namespace kserve", "pod kserve/dead-1 is gone"),
+        (r"describe pod dead-1 --namespace kserve", "pod kserve/dead-1 is CrashLoopBackOff"),
+        (r"logs dead-1 --namespace kserve", "stub: refused"),
+        (r"get events --namespace kserve", "stub: refused"),
+        (r"get namespace kserve$", "has no such namespace"),
+    ],
+)
+def test_a_look_that_fails_does_not_end_a_diagnosis(machine: Machine, fail: str, said: str) -> None:
+    assert machine("up", "kind").returncode == 0
+    machine.write("pods", "dead-1 0/1 CrashLoopBackOff 4 1m\n")
+    done = machine("diagnose", "kind", fail=fail)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert "what is not ready in penstock-mlflow" in done.stdout
+    assert "pod penstock-mlflow/dead-1 is CrashLoopBackOff" in done.stdout
+
+
+def test_a_namespace_without_pods_has_none_to_explain(machine: Machine) -> None:
+    assert machine("up", "kind").returncode == 0
+    done = machine("diagnose", "kind")
+    assert done.returncode == 0, done.stderr
+    assert "-- pod " not in done.stdout
+    assert "cannot be listed" not in done.stdout
+
+
+def test_a_cluster_is_found_among_many(machine: Machine) -> None:
+    assert machine("up", "kind").returncode == 0
+    machine.write("other-clusters", "".join(f"other-{n}\n" for n in range(20_000)))
+    machine.calls()
+    done = machine("diagnose", "kind")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_diagnosis_of_nothing_says_so(machine: Machine) -> None:
     done = machine("diagnose", "kind")
     assert done.returncode != 0
