@@ -14,6 +14,7 @@ import pytest
 import yaml
 from alert_cases import CASES as MODEL_CASES
 from alert_cases import DAY, Case
+from alert_messages import alone
 from monitor_alert_cases import MONITOR_CASES
 from needs import program
 from service_alert_cases import SERVICE_CASES
@@ -65,21 +66,13 @@ def said(rules: Path) -> Callable[[Case], str]:
 
 def told_of(cases: list[Case], *, rules: Path) -> dict[str, str]:
     for alert in {case.alert for case in cases}:
-        rules.with_name(f"{alert}.yaml").write_text(json.dumps({"groups": alone(alert)}))
+        rules.with_name(f"{alert}.yaml").write_text(json.dumps({"groups": alone(alert, spec=SPEC)}))
     tests = {rules.with_name(f"test-{at}.yaml"): case for at, case in enumerate(cases)}
     for path, case in tests.items():
         path.write_text(json.dumps(case.document(f"{case.alert}.yaml")))
     done = promtool("test", "rules", *tests)
     parts = re.split(r"^Unit Testing: +", done.stdout, flags=re.MULTILINE)[1:]
     return {tests[Path(part.split()[0])].title: part for part in parts}
-
-
-def alone(alert: str) -> list[dict[str, Any]]:
-    """The groups of rules with one alert, and with what others may be computed from."""
-    return [
-        group | {"rules": [rule for rule in group["rules"] if rule.get("alert") in (None, alert)]}
-        for group in SPEC["groups"]
-    ]
 
 
 @pytest.mark.parametrize(
