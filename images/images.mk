@@ -83,7 +83,7 @@ images-scan: need-scanner images ## Look for known vulnerabilities with trivy, g
 	  else osv-scanner scan image $(ADVISORIES:%=--offline-vulnerabilities --local-db-path=%) $$image; fi || failed=1; \
 	done; exit $${failed:-0}
 
-test-images: setup images image-train-boosting ## Run each component, and the server, in its image
+test-images: setup images image-train-boosting image-feast ## Run each component, and the server, in its image
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest tests/image
 
 lock-images: setup ## Derive images/locks from requirements.lock

@@ -82,6 +82,14 @@ def boosting(engine: docker.DockerClient) -> str:
 
 
 @pytest.fixture(scope="session")
+def feast(engine: docker.DockerClient) -> str:
+    """The image that has Feast; `make images` does not build it."""
+    name = image("feast")
+    _require(engine, name, made_by="make image-feast")
+    return name
+
+
+@pytest.fixture(scope="session")
 def bridge(engine: docker.DockerClient) -> str:
     """This machine's address as containers see it."""
     if not sys.platform.startswith("linux"):

@@ -17,6 +17,7 @@ from kfp_server import KfpServer
 from penstock import project
 from penstock.components.deploy import deploy
 from penstock.components.fail import fail
+from penstock.components.retrieve_features import retrieve_features
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.release import NAME, release
 from penstock.records.export import Export
@@ -210,3 +211,10 @@ def rollout(
 def refusal(reason: str) -> None:
     """What a refused run ends with."""
     fail(reason=reason)
+
+
+@dsl.pipeline(name="features")
+def features(entities: str, options: dict) -> None:
+    """Features of Feast for a table that is there already."""
+    table = dsl.importer(artifact_uri=entities, artifact_class=dsl.Dataset)
+    retrieve_features(entities=table.output, options=options)

@@ -46,8 +46,12 @@ def imports_of(face: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_what_a_component_imports_is_in_its_image(engine: docker.DockerClient, face: str) -> None:
+def test_what_a_component_imports_is_in_its_image(
+    request: pytest.FixtureRequest, engine: docker.DockerClient, face: str
+) -> None:
     name, lines = imports_of(face)
+    if name == "feast":
+        request.getfixturevalue("feast")
     confined = hardened(engine, image(name))
     engine.containers.run(
         image(name), ["python", "-W", "error::ImportWarning", "-c", lines], remove=True, **confined

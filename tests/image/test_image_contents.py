@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import docker
 
 LOCKS = Path(__file__).parents[2] / "images" / "locks"
-IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving", "monitor", "score")
+IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving", "monitor", "score", "feast")
 
 ABSENT = {
     "data": {"scikit-learn", "mlflow", "kserve", "onnx", "scipy", "altair", "grpcio"},
@@ -40,6 +40,10 @@ ABSENT = {
     "score": {
         "great-expectations", "kserve", "mlflow", "optuna", "matplotlib", "onnx", "shap",
         "kubernetes", "grpcio",
+    },
+    "feast": {
+        "great-expectations", "kserve", "mlflow", "optuna", "matplotlib", "onnx", "shap", "scipy",
+        "scikit-learn", "kubernetes", "grpcio", "mypy",
     },
 }  # fmt: skip
 """Large, and of no use there."""
@@ -91,6 +95,8 @@ print(json.dumps(wrong))
 @pytest.fixture(scope="module", params=IMAGES)
 def name(request: pytest.FixtureRequest) -> Image:
     """One image of the family."""
+    if request.param == "feast":
+        request.getfixturevalue("feast")
     return request.param
 
 
@@ -119,19 +125,34 @@ def test_it_holds_exactly_what_its_lock_names(
     assert found["installed"] == locked | {"penstock": penstock.__version__}
 
 
+def _asked_for(asked: dict[str, list[str]], where: dict[str, str]) -> set[str]:
+    """Return what distributions require, by the extras too that others ask them for."""
+    requirements = {
+        canonicalize_name(asking): list(map(Requirement, lines))
+        for asking, lines in asked.items()
+        if asking not in ("kfp", "penstock")
+    }
+    waiting = [(asking, "") for asking in requirements]
+    seen = set(waiting)
+    wanted = set()
+    while waiting:
+        asking, extra = waiting.pop()
+        for one in requirements.get(asking, ()):
+            if one.marker is None or one.marker.evaluate(where | {"extra": extra}):
+                name = canonicalize_name(one.name)
+                wanted.add(name)
+                new = {(name, each) for each in one.extras} - seen
+                seen |= new
+                waiting += new
+    return wanted
+
+
 def test_its_libraries_have_what_they_ask_for(found: dict[str, Any], name: Image) -> None:
     """But for what is left out with a reason, and what kfp asks for."""
     version, machine = found["markers"]
     where = {"python_version": version, "python_full_version": f"{version}.99"}
-    where |= {"platform_machine": machine, "sys_platform": "linux", "extra": ""}
-    lacking = {
-        canonicalize_name(wanted.name)
-        for asking, requirements in found["asked"].items()
-        if asking not in ("kfp", "penstock")
-        for wanted in map(Requirement, requirements)
-        if wanted.marker is None or wanted.marker.evaluate(where)
-    } - found["installed"].keys()
-    assert lacking == left_out(name)
+    where |= {"platform_machine": machine, "sys_platform": "linux"}
+    assert _asked_for(found["asked"], where) - found["installed"].keys() == left_out(name)
 
 
 def test_its_compiled_modules_can_be_loaded(engine: docker.DockerClient, name: Image) -> None:

@@ -105,6 +105,18 @@ def test_each_image_is_labelled_with_its_commit_and_the_digest_of_its_lock(tools
         assert '      penstock.lock="${LOCK}"\n' in f"{stage}\n"
 
 
+def test_every_image_of_the_dockerfile_is_built_for_their_tests(tools: Tools) -> None:
+    """Those that `make images` leaves out too: tests run in them."""
+    tools.add("pytest")
+    assert tools.run("make", "-o", "setup", f"BIN={tools.folder}", "test-images").returncode == 0
+    text = (ROOT / "images/Dockerfile").read_text()
+    every = re.findall(r'image\.title="penstock/(\S+)"', text)
+    assert sorted(built(tools.calls())) == sorted(
+        f"penstock/{name}:{penstock.__version__}" for name in every
+    )
+    assert tools.calls()[-1] == "pytest tests/image"
+
+
 def test_each_image_holds_what_its_stages_leave_where_they_leave_it() -> None:
     text = (ROOT / "images/Dockerfile").read_text()
     for name in re.findall(r'image\.title="penstock/(\S+)"', text):
