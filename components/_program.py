@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -39,6 +40,8 @@ def run(arguments: Sequence[str]) -> None:
     name = options.function_to_execute
     # kfp then leaves out what compiles pipelines: it is not in the images.
     os.environ["_KFP_RUNTIME"] = "true"
+    # kfp's executor logs from INFO on, and there this client has a line for every request.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         # Its executor imports a file, and the folder of it would stand first in the search path.
         program = Path(folder) / "ephemeral_component.py"

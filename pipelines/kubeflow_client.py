@@ -30,6 +30,7 @@ _UI = "KF_PIPELINES_UI_ENDPOINT"
 _TOKEN_PATH = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105
 _SECONDS = (10, 60)  # to connect, to answer
 _PASSING = (408, 429, 500, 502, 503, 504)
+_GATEWAY = (408, 502, 503, 504)
 _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 _LONGEST_MESSAGE = 600
@@ -234,12 +235,32 @@ def _explained(error: Exception, endpoint: Endpoint) -> PenstockError | None:
                 where=host,
                 remedy="Give the authority that signed it with --ca-cert FILE.",
             )
+        if may_have_acted(error):
+            return ServiceError(
+                f"did not answer: {_why(error)}",
+                where=host,
+                remedy="Look whether the server is overloaded, and try again.",
+            )
         return ServiceError(
             f"cannot be reached: {_why(error)}",
             where=host,
             remedy="Check the address and that the port-forward or ingress is up.",
         )
     return None
+
+
+def may_have_acted(error: BaseException | None) -> bool:
+    """Return whether a server may have done what a request asked for, and the answer is missing.
+
+    Args:
+        error: What the request ended with.
+    """
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import ProtocolError, ReadTimeoutError
+
+    if isinstance(error, ApiException):
+        return error.status in _GATEWAY
+    return isinstance(getattr(error, "reason", None) or error, (ProtocolError, ReadTimeoutError))
 
 
 def _refused(error: Any, host: str) -> PenstockError:

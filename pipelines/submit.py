@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -30,11 +31,12 @@ from penstock.pipelines.compile import (
     monitor_name,
     score_name,
 )
-from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
+from penstock.pipelines.kubeflow_client import Endpoint, may_have_acted, readable_errors
 from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.pipelines.secret_fields import refuse_clear
 from penstock.project import Project
 
+_EXPERIMENT = "KF_PIPELINES_OVERRIDE_EXPERIMENT_NAME"
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SECONDS = 5.0
 _REFUSALS = (400, 403)
@@ -42,12 +44,21 @@ _REFUSALS = (400, 403)
 
 @dataclass(frozen=True)
 class Package:
-    """A compiled pipeline and what it is to be run with; `name` where it is not the project's."""
+    """A compiled pipeline and what it is to be run with.
+
+    Attributes:
+        text: The file, as kfp compiles it.
+        spec: Its pipeline spec.
+        arguments: Values of the pipeline's parameters.
+        name: The pipeline's name where it is not the project's.
+        platform: Its settings for Kubernetes; empty: it has none.
+    """
 
     text: str
     spec: dict[str, Any]
     arguments: dict[str, Any]
     name: str = ""
+    platform: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,14 +88,14 @@ def package(project: Project, *, parameters: Iterable[str] = (), folder: Path = 
         compiled = Path(scratch) / "release.yaml"
         compile_release(project, output=compiled, folder=folder)
         text = compiled.read_text(encoding="utf-8")
-    spec = next(yaml.load_all(text, Loader=LOADER))
+    spec, platform = _documents(text)
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     changed = given(parameters, inputs=inputs)
     refuse_clear(changed, where="--parameter")
     arguments = {"requested_by": starter(), **changed}
     _require_there(project, "uri", project.source.uri, "the table", arguments)
     _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)
-    return Package(text=text, spec=spec, arguments=arguments)
+    return Package(text=text, spec=spec, arguments=arguments, platform=platform)
 
 
 def monitor_package(
@@ -122,11 +133,16 @@ def _package(
         compiled = Path(scratch) / "pipeline.yaml"
         compiled_by(project, output=compiled)
         text = compiled.read_text(encoding="utf-8")
-    spec = next(yaml.load_all(text, Loader=LOADER))
+    spec, platform = _documents(text)
     arguments = given(parameters, inputs=spec["root"]["inputDefinitions"]["parameters"])
     refuse_clear(arguments, where="--parameter")
     _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)
-    return Package(text=text, spec=spec, arguments=arguments, name=name)
+    return Package(text=text, spec=spec, arguments=arguments, name=name, platform=platform)
+
+
+def _documents(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    spec, *platform = yaml.load_all(text, Loader=LOADER)
+    return spec, platform[0] if platform else {}
 
 
 def _require_there(
@@ -156,24 +172,29 @@ def submit(
     Raises:
         ServiceError: If Kubeflow does not take it.
     """
+    import kfp_server_api as api
+
     cluster = project.cluster
     account = cluster.service_account
-    with (
-        account_granted(account),
-        readable_errors(endpoint),
-        _read_by_libyaml(),
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        compiled = Path(scratch) / "release.yaml"
-        compiled.write_text(made.text, encoding="utf-8")
-        run = client.create_run_from_pipeline_package(
-            str(compiled),
-            arguments=made.arguments,
-            run_name=name or f"{project.name} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}",
-            experiment_name=cluster.experiment or project.name,
-            namespace=cluster.namespace or None,
-            service_account=account or None,
-        )
+    name = name or f"{project.name} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
+    # By kfp's own client it would be read again, by a parser in Python: longer than all the rest.
+    both = {"pipeline_spec": made.spec, "platform_spec": made.platform}
+    with account_granted(account):
+        with readable_errors(endpoint):
+            experiment = client.create_experiment(
+                _experiment(project), namespace=cluster.namespace or None
+            ).experiment_id
+        page = endpoint.link(f"experiments/details/{experiment}")
+        with _perhaps_begun(name, experiment=page), readable_errors(endpoint):
+            run = client._run_api.run_service_create_run(
+                run=api.V2beta1Run(
+                    display_name=name,
+                    experiment_id=experiment,
+                    pipeline_spec=both if made.platform else made.spec,
+                    runtime_config=api.V2beta1RuntimeConfig(parameters=made.arguments),
+                    service_account=account or None,
+                )
+            )
     return Submission(
         run=run.run_id,
         link=endpoint.link(f"runs/details/{run.run_id}"),
@@ -182,18 +203,25 @@ def submit(
     )
 
 
-@contextlib.contextmanager
-def _read_by_libyaml() -> Iterator[None]:
-    """Let kfp's client read a compiled pipeline by libyaml, many times as fast as by Python."""
-    from kfp.client import client
+def _experiment(project: Project) -> str:
+    """Return the name of the project's experiment; kfp's own variable goes before it."""
+    return os.environ.get(_EXPERIMENT) or project.cluster.experiment or project.name
 
-    theirs = client.yaml
-    quick = partial(yaml.load_all, Loader=LOADER)
-    client.yaml = SimpleNamespace(**{**vars(theirs), "safe_load_all": quick})
+
+@contextlib.contextmanager
+def _perhaps_begun(name: str, *, experiment: str) -> Iterator[None]:
+    """Say that a run may have begun, if Kubeflow does not answer what begins it inside."""
     try:
         yield
-    finally:
-        client.yaml = theirs
+    except ServiceError as error:
+        if not may_have_acted(error.__cause__):
+            raise
+        raise ServiceError(
+            f"{error.what}; the run {name!r} may have begun all the same",
+            where=error.where,
+            remedy=f"Look for it at {experiment} before you submit it again, or submit it with "
+            f"--once --run-name {shlex.quote(name)}, which goes on with a run of that name.",
+        ) from error.__cause__
 
 
 def submitted(
@@ -220,7 +248,7 @@ def submitted(
     with readable_errors(endpoint):
         try:
             experiment = client.get_experiment(
-                experiment_name=cluster.experiment or project.name, namespace=namespace
+                experiment_name=_experiment(project), namespace=namespace
             )
         except ValueError as error:
             # What kfp's client raises where no experiment has the name.

@@ -30,12 +30,23 @@ _FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (S
 _RAISED = re.compile(
     r"^\s*(?:penstock\.errors\.\w+|(?:\w+\.)*(?:\w+Error|\w*(?:Exception|Interrupt))): (.+)$"
 )
+# A line of the library glog at its level F.
+_FATAL = re.compile(r"^F\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] (.+)$")
 
 
 def raised_in(line: str) -> str:
     """Return the message of the exception that a line of a log ends with, or nothing."""
     raised = _RAISED.search(_COLOURS.sub("", line))
     return raised[1] if raised else ""
+
+
+def fatal_in(line: str) -> str:
+    """Return what Kubeflow's driver or launcher ends a log with, or nothing.
+
+    That the step's own program failed is not worth a line: it has said why.
+    """
+    ended = _FATAL.search(line)
+    return "" if ended is None or "exit status" in ended[1] else ended[1]
 
 
 @dataclass

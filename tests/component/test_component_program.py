@@ -72,6 +72,24 @@ def test_a_step_without_memory_says_what_it_held_and_what_holds_less(tmp_path: P
     assert int(said[1].replace(",", "")) < 200
 
 
+def test_a_step_that_waits_does_not_log_each_request(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(
+        "import logging, sys\n"
+        "import httpx\n"
+        "def executor_main():\n"
+        "    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format='%(message)s')\n"
+        "    answer = httpx.MockTransport(lambda request: httpx.Response(200))\n"
+        "    httpx.Client(transport=answer).get('http://mlflow/api')\n"
+        "    logging.info('It waits for Jo.')\n"
+    )
+    command = ["penstock.components", "--code=c", "--version=v", "--executor=waiting"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--function_to_execute", "approve"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "It waits for Jo.\n", done.stderr
+
+
 def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:
     other = [re.sub("(--code|--version)=.*", r"\1=9.9", part) for part in CONTAINER.command]
     done = run(tmp_path, other)

@@ -3,9 +3,10 @@
 Written after backend/src/v2/compiler/argocompiler and RetrievePodName of kubeflow/pipelines: every
 task has a driver node; a container task has a DAG node with an `executor` below it; a retried
 executor has numbered attempts; a condition that does not hold is skipped; what comes after a
-failure is omitted, which KFP reports as a state without a name. Nodes are named by pod, children by
-node, and both end in one hash. KFP 2.17's own settings let Argo try every template again after an
-error, so between `ingest` and its `executor` stands `ingest(0)`: seen on a real one.
+failure is omitted, which KFP reports as a state without a name. The API `v2beta1` gives neither
+pods nor reasons; the workflow, which `v1beta1` gives, has both. KFP 2.17's own settings let Argo
+try every template again after an error, so between `ingest` and its `executor` stands `ingest(0)`:
+seen on a real one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CONDITION = re.compile(
     r"inputs\.parameter_values\['pipelinechannel--(.+)-Output'\] == (true|false)"
 )
 _LAUNCHER = "system-container-impl"
+_DRIVER, _DAG_DRIVER = "system-container-driver", "system-dag-driver"
 _DAG = "system-container-executor"
 
 
@@ -41,13 +43,16 @@ class Scenario:
     """Conditions that are skipped without having been looked at, or tasks left out, in silence."""
 
     logs: dict[str, str] = field(default_factory=dict)
-    """Text of the last container of a task."""
+    """Text of the last container of a task, or of a driver."""
 
     attempts: bool = True
     """Whether every node has its attempts below it, as by KFP 2.17's settings of Argo."""
 
-    names_pods: bool = True
-    """Whether the API says which pod a node is; 2.17.0 on a real cluster did not."""
+    gives_workflow: bool = True
+    """Whether the API v1beta1 is there; a gateway may not let it through."""
+
+    messages: dict[str, str] = field(default_factory=dict)
+    """What Argo says of a failed pod, by task or driver, instead of its exit code."""
 
     never_starts: bool = False
     """As with a service account that is not there: the first pod cannot be made."""
@@ -65,6 +70,8 @@ class Node:
     state: str = "RUNNING"
     children: list[str] = field(default_factory=list)
     log: str = ""
+    message: str = ""
+    retry: bool = False
 
     @property
     def hash(self) -> str:
@@ -76,9 +83,30 @@ class Node:
 
     @property
     def pod(self) -> str:
-        if self.name == self.workflow:
-            return self.workflow
-        return f"{self.workflow}-{self.template}-{self.hash}"
+        return f"{self.workflow}-{self.template}-{self.hash}" if self.type == "Pod" else ""
+
+    @property
+    def type(self) -> str:
+        if self.state in ("SKIPPED", "OMITTED"):
+            return "Skipped"
+        if self.retry:
+            return "Retry"
+        return "Pod" if self.template in (_LAUNCHER, _DRIVER, _DAG_DRIVER) else "DAG"
+
+    def status(self) -> dict[str, Any]:
+        """Return it as Argo writes it into the workflow."""
+        messages = {"Pod": self.message or "main: Error (exit code 1)"}
+        failed = messages.get(self.type, f"child '{self.workflow}-1' failed")
+        return {
+            "id": self.id,
+            "name": f"{self.workflow}{self.path}",
+            "displayName": self.name,
+            "type": self.type,
+            "templateName": self.template,
+            "phase": self.state.capitalize(),
+            **({"message": failed} if self.state == "FAILED" else {}),
+            **({"children": self.children} if self.children else {}),
+        }
 
 
 class Workflow:
@@ -117,18 +145,26 @@ class Workflow:
             parent.children.append(node.id)
         return node
 
+    def manifest(self) -> dict[str, Any]:
+        """Return what Argo has of it, as the API v1beta1 gives it."""
+        return {
+            "metadata": {"name": self.name, "annotations": {}},
+            "status": {"nodes": {node.id: node.status() for node in self.nodes}},
+        }
+
     def _attempt(self, node: Node) -> Node:
         if not self._scenario.attempts:
             return node
+        node.retry = True
         return self._node(f"{node.name}(0)", node.template, node.path, node)
 
     def _play(self) -> Iterator[None]:
         self.state = "RUNNING"
         yield
         whole = self._node(self.name, "entrypoint", "")
-        driver = self._node("root-driver", "system-dag-driver", "")
+        driver = self._node("root-driver", _DAG_DRIVER, "")
         yield
-        driver.state = "FAILED" if self._scenario.never_starts else "SUCCEEDED"
+        self._drive(driver, not self._scenario.never_starts)
         ok = False
         if not self._scenario.never_starts:
             root = self._node("root", "root", "")
@@ -168,14 +204,13 @@ class Workflow:
         if title in scenario.skipped:
             self._node(name, component_template(component), parent.path, parent).state = "SKIPPED"
             return True
-        driver = self._node(f"{name}-driver", "system-driver", parent.path, parent)
+        driver = self._node(f"{name}-driver", _DRIVER, parent.path, parent)
         yield
-        if name in scenario.driver_fails:
-            driver.state = "FAILED"
+        last = self._drive(driver, name not in scenario.driver_fails)
+        if driver.state == "FAILED":
             self._node(name, "omitted", parent.path, parent).state = "OMITTED"
             return False
-        driver.state = "SUCCEEDED"
-        node = self._node(name, component_template(component), parent.path, driver)
+        node = self._node(name, component_template(component), parent.path, last)
         if not self._holds(task):
             node.state = "SKIPPED"
             return True
@@ -187,6 +222,14 @@ class Workflow:
         inner.state = node.state = "SUCCEEDED" if ok else "FAILED"
         yield
         return ok
+
+    def _drive(self, driver: Node, ok: bool) -> Node:
+        """End a driver, and return its last attempt."""
+        last = self._attempt(driver)
+        last.state = driver.state = "SUCCEEDED" if ok else "FAILED"
+        last.log = self._scenario.logs.get(driver.name, "")
+        last.message = self._scenario.messages.get(driver.name, "")
+        return last
 
     def _container(self, name: str, node: Node) -> Any:
         scenario = self._scenario
@@ -202,12 +245,13 @@ class Workflow:
             if last is not executor:
                 self.nodes.remove(last)
                 executor.children.clear()
+            executor.retry = True
             for attempt in range(2):
                 last = self._node(f"executor({attempt})", _LAUNCHER, executor.path, executor)
                 last.log = "penstock.errors.ServiceError: an earlier attempt\n"
                 yield
                 last.state = "SUCCEEDED" if ok and attempt else "FAILED"
-        last.log = scenario.logs.get(name, "")
+        last.log, last.message = scenario.logs.get(name, ""), scenario.messages.get(name, "")
         yield
         last.state = executor.state = "SUCCEEDED" if ok else "FAILED"
         return ok

@@ -1,7 +1,8 @@
 """A Kubeflow Pipelines API server for tests: real HTTP, state, KFP's contract both ways.
 
 What it answers was written after KFP 2.17's apiserver: required and typed parameters, 1 to 10 runs
-at once, six cron fields, default service account, error bodies, an upload that conflicts.
+at once, six cron fields, default service account, error bodies, an upload that conflicts, tasks
+without pods and reasons.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _KINDS: dict[str, Any] = {
 
 @dataclass
 class Fault:
-    """What happens instead of an answer, so many times."""
+    """What happens instead of an answer, so many times; if `late`, after what was asked for."""
 
     times: int
     status: int = 503
@@ -47,6 +48,7 @@ class Fault:
     text: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    late: float = 0.0  # seconds
 
 
 class ApiError(Exception):
@@ -120,6 +122,7 @@ class KfpServer:
         add("GET", f"{api}/runs", self._list_runs)
         add("GET", f"{api}/runs/{{id}}", self._get_run)
         add("POST", f"{api}/runs/{{id}}:terminate", self._terminate_run)
+        add("GET", "/apis/v1beta1/runs/{id}", self._get_workflow)
         add("GET", "/apis/v1alpha1/runs/{id}/nodes/{node}/log", self._log)
         add("POST", f"{api}/pipelines", self._create_pipeline)
         add("GET", f"{api}/pipelines", self._list_pipelines)
@@ -140,6 +143,9 @@ class KfpServer:
             body = await request.json()
         self.requests.append((request.method, request.path, dict(request.headers), body))
         if (fault := self._fault(request)) is not None:
+            if fault.late:
+                await handler(request)
+                await asyncio.sleep(fault.late)
             if fault.cut:
                 assert request.transport is not None
                 request.transport.abort()
@@ -258,6 +264,15 @@ class KfpServer:
         self.workflows[run_id].advance(self.pace)
         return self._answer("V2beta1Run", self._run(run_id))
 
+    async def _get_workflow(self, request: web.Request) -> web.Response:
+        run_id = request.match_info["id"]
+        if not self.scenario.gives_workflow:
+            return web.Response(status=404, text="404 page not found")
+        manifest = json.dumps(self.workflows[run_id].manifest())
+        return web.json_response(
+            {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": manifest}}
+        )
+
     async def _terminate_run(self, request: web.Request) -> web.Response:
         run_id = request.match_info["id"]
         if run_id not in self.runs:
@@ -284,7 +299,6 @@ class KfpServer:
                 "start_time": "2026-11-21T12:00:00+00:00",
                 "end_time": _NEVER if node.state == "RUNNING" else "2026-11-21T12:00:07+00:00",
                 "state": "RUNTIME_STATE_UNSPECIFIED" if node.state == "OMITTED" else node.state,
-                **({"pod_name": node.pod} if self.scenario.names_pods else {}),
                 "child_tasks": [{"pod_name": child} for child in node.children],
             }
             for node in workflow.nodes

@@ -104,20 +104,56 @@ def test_a_failed_step_is_named_with_its_message(submitted) -> None:
 
 
 @pytest.mark.long
-def test_an_api_that_names_no_pods_still_tells_the_outcome(submitted) -> None:
-    assert submitted(Scenario(names_pods=False)).code == 0
-    refused = submitted(Scenario(names_pods=False, outputs={"decide": False}))
+def test_without_the_workflow_the_outcome_is_still_told(submitted) -> None:
+    assert submitted(Scenario(gives_workflow=False)).code == 0
+    refused = submitted(Scenario(gives_workflow=False, outputs={"decide": False}))
     assert refused.code == 3
     assert "REFUSED  The gate refused the candidate; see its log in Kubeflow" in refused.out
-    failed = submitted(Scenario(names_pods=False, fails=("ingest",)))
+    failed = submitted(Scenario(gives_workflow=False, fails=("ingest",)))
     assert failed.code == 1
     assert "FAILED  Ingest failed: see its log in Kubeflow" in failed.out
+
+
+def test_a_killed_step_is_told_in_kubernetes_words(submitted) -> None:
+    killed = Scenario(fails=("train",), messages={"train": "main: OOMKilled (exit code 137)"})
+    done = submitted(killed)
+    assert done.code == 1
+    assert "FAILED  Train failed: OOMKilled (exit code 137)" in done.out
+    assert "see its log" not in done.out
+
+
+def test_an_exit_code_alone_is_no_reason(submitted) -> None:
+    done = submitted(Scenario(fails=("train",)))
+    assert "FAILED  Train failed: see its log in Kubeflow" in done.out
+
+
+# As KFP's driver ends: a line of glog at its level F.
+FATAL = "F1130 21:00:00.000000      15 main.go:127] KFP driver: {0}\nError: exit status 1\n"
 
 
 def test_a_step_whose_pod_was_never_made_is_named(submitted) -> None:
     done = submitted(Scenario(driver_fails=("train",)))
     assert done.code == 1
     assert "FAILED  Train failed: see its log in Kubeflow" in done.out
+    log = FATAL.format("resolving input parameter task: no such artifact")
+    told = submitted(Scenario(driver_fails=("train",), logs={"train-driver": log}))
+    assert "Train failed: KFP driver: resolving input parameter task: no such artifact" in told.out
+
+
+def test_a_condition_that_could_not_be_looked_at_is_named_by_its_title(
+    submitted, project_file
+) -> None:
+    spec = package(load(project_file())).spec
+    name = next(
+        name
+        for component in (spec["root"], *spec["components"].values())
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if task["taskInfo"]["name"] == "data is valid"
+    )
+    log = FATAL.format("no condition")
+    done = submitted(Scenario(driver_fails=(name,), logs={f"{name}-driver": log}))
+    assert done.code == 1
+    assert "FAILED  'data is valid' failed: KFP driver: no condition" in done.out
 
 
 def test_a_lost_notice_is_not_called_a_release(submitted) -> None:
@@ -131,6 +167,9 @@ def test_a_service_account_that_is_not_there_is_suspected(submitted) -> None:
     assert done.code == 1
     assert "could not start the first step" in done.out
     assert "service account nobody" in done.out
+    forbidden = 'pods "x" is forbidden: serviceaccount "nobody" not found'
+    told = submitted(Scenario(never_starts=True, messages={"root-driver": forbidden}))
+    assert f"FAILED  Kubeflow could not start the first step: {forbidden}" in told.out
 
 
 LONG = pytest.mark.long

@@ -45,6 +45,17 @@ def test_the_file_says_and_the_options_say_better(kfp_server, project_file, pens
     assert {e["display_name"] for e in kfp_server.experiments.values()} == {"nightly", "tries"}
 
 
+def test_kfps_own_variable_names_the_experiment_also_when_a_run_is_looked_for(
+    kfp_server, project_file, penstock, monkeypatch
+) -> None:
+    monkeypatch.setenv("KF_PIPELINES_OVERRIDE_EXPERIMENT_NAME", "everyone")
+    command = ("submit", project_file(), "--host", kfp_server.host, "--run-name", "n", "--once")
+    first, second = penstock(*command), penstock(*command)
+    assert first.out == second.out, second.err
+    assert len(kfp_server.runs) == 1
+    assert [e["display_name"] for e in kfp_server.experiments.values()] == ["everyone"]
+
+
 def test_parameters_have_the_types_of_the_pipeline(kfp_server, project_file, penstock) -> None:
     done = penstock(
         "submit", project_file(), "--host", kfp_server.host, "--parameter", "uri=s3://b/x=y.csv",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
+import shlex
 import signal
 import ssl
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,8 +78,46 @@ def test_a_creation_is_never_sent_twice(kfp_server, project_file, penstock) -> N
     kfp_server.faults = [Fault(1, method="POST", path=RUNS, cut=True)]
     done = wait(penstock, kfp_server, project_file())
     assert done.code == 1
-    assert "cannot be reached" in done.err
+    assert "did not answer" in done.err
     assert len(kfp_server.asked("POST", RUNS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param(Fault(1, late=1.5, cut=True), "did not answer: Read timed out", id="slow"),
+        pytest.param(Fault(1, late=0.01, cut=True), "did not answer", id="cut"),
+        pytest.param(Fault(1, late=0.01, status=504), "answers 504", id="gateway"),
+    ],
+)
+def test_a_run_that_began_unanswered_is_not_denied(
+    kfp_server, project_file, penstock, monkeypatch, fault, words
+) -> None:
+    monkeypatch.setattr("penstock.pipelines.kubeflow_client._SECONDS", (1, 0.5))
+    kfp_server.faults = [replace(fault, method="POST", path=RUNS)]
+    project = project_file()
+    done = penstock("submit", project, "--host", kfp_server.host, "--run-name", "wine 7")
+    assert done.code == 1
+    assert words in done.err
+    assert "cannot be reached" not in done.err
+    assert "the run 'wine 7' may have begun all the same" in done.err
+    (experiment,) = kfp_server.experiments
+    assert f"{kfp_server.host}/#/experiments/details/{experiment}" in done.err
+    remedy = re.search(r"--once --run-name '[^']+'", done.err)[0]
+    again = penstock("submit", project, "--host", kfp_server.host, *shlex.split(remedy))
+    assert again.code == 0, again.err
+    assert len(kfp_server.runs) == 1
+
+
+def test_what_was_not_begun_is_not_said_to_be(kfp_server, project_file, penstock) -> None:
+    kfp_server.faults = [Fault(1, status=503, path="/apis/v2beta1/experiments")]
+    done = penstock("submit", project_file(), "--host", kfp_server.host)
+    assert "answers 503" in done.err
+    assert "may have begun" not in done.err
+    kfp_server.faults = [Fault(1, status=400, path=RUNS, text='{"message": "no"}')]
+    done = penstock("submit", project_file(), "--host", kfp_server.host)
+    assert "answers 400. no" in done.err
+    assert "may have begun" not in done.err
 
 
 def test_the_time_to_wait_may_be_limited(kfp_server, project_file, penstock) -> None:
