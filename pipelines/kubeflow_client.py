@@ -220,7 +220,7 @@ def _retry_after(error: BaseException | None) -> float:
 
 def _explained(error: Exception, endpoint: Endpoint) -> PenstockError | None:
     from kfp_server_api import ApiException
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, ReadTimeoutError
 
     host = endpoint.address()
     if isinstance(error, ApiException):
@@ -234,8 +234,9 @@ def _explained(error: Exception, endpoint: Endpoint) -> PenstockError | None:
                 where=host,
                 remedy="Give the authority that signed it with --ca-cert FILE.",
             )
+        late = isinstance(getattr(error, "reason", error), ReadTimeoutError)
         return ServiceError(
-            f"cannot be reached: {_why(error)}",
+            f"{'does not answer in time' if late else 'cannot be reached'}: {_why(error)}",
             where=host,
             remedy="Check the address and that the port-forward or ingress is up.",
         )
