@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The stores that MLflow reaches by SQLAlchemy, by the schemes of their addresses."""
 
+_reached: set[tuple[str, ...]] = set()
+"""Stores that have answered this process, each with who asked."""
+
 _RETRIED = re.compile(
     r"HTTPS?ConnectionPool\([^)]*\): Max retries exceeded with url: \S+ "
     r"\(Caused by \w+\([\"']?(?P<cause>.*?)[\"']?\)\)"
@@ -52,10 +55,10 @@ def resolve_uri(tracking_uri: str = "") -> str:
 
 
 def client(tracking_uri: str = "") -> MlflowClient:
-    """Return an MLflow client whose store has been reached once.
+    """Return an MLflow client whose store has been reached once by this process.
 
     A request to a server that is down fails after one retry instead of MLflow's default of
-    several minutes.
+    several minutes. One that goes down later is reported by `penstock.registry.versions.answers`.
 
     Raises:
         InputError: If the store is a database, and only MLflow's client is installed.
@@ -76,6 +79,9 @@ def client(tracking_uri: str = "") -> MlflowClient:
     reached = MlflowClient(tracking_uri=uri, registry_uri=uri)
     if mlflow_access.asks_by_account() and mlflow_access.in_a_pod():
         _ask_by_account()
+    asked = (uri, *mlflow_access.who_asks())
+    if asked in _reached:
+        return reached
     try:
         reached.search_experiments(max_results=1)
     except PenstockError:
@@ -87,7 +93,13 @@ def client(tracking_uri: str = "") -> MlflowClient:
             remedy=mlflow_access.remedy_of(_status_of(error), said=str(error))
             or "Start the server or correct MLFLOW_TRACKING_URI.",
         ) from error
+    _reached.add(asked)
     return reached
+
+
+def remedy_of(error: Exception) -> str:
+    """Return what to do where MLflow's server refuses who asks; empty: it does not."""
+    return mlflow_access.remedy_of(_status_of(error))
 
 
 def _ask_by_account() -> None:

@@ -102,6 +102,8 @@ def _order(found: Located, *, since: str) -> Intervention:
             "this command recalls for a service of this machine, and deployment.router is "
             f"{found.project.deployment.router}",
             where="deployment.router",
+            remedy="On a cluster the monitor's runs recall, with monitoring.retrain: automatic "
+            "(docs/monitoring.md). Without the gate: penstock rollback.",
         )
     reading = reading_here(found.home, name)
     if reading is None:

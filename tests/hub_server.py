@@ -43,6 +43,7 @@ class HubServer:
         token: Who may ask: the bearer of this token; empty: anybody.
         broken: A code that it answers everything with; 0: it works.
         dies_after: Writes that it takes until it is `broken` by 503.
+        empty: What it writes for a list without items, as a server of Go may write null.
         writes: Requests that it took and that change something.
     """
 
@@ -51,6 +52,7 @@ class HubServer:
     broken: int = 0
     dies_after: int = -1
     address: str = ""
+    empty: Any = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     things: dict[str, dict[str, dict[str, Any]]] = field(
         default_factory=lambda: {kind: {} for kind in KINDS}
@@ -147,9 +149,14 @@ class HubServer:
 
     def _page(self, found: list[dict[str, Any]], query: dict[str, str]) -> Answer:
         size, start = int(query["pageSize"]), int(query.get("nextPageToken", "0"))
-        items = found[start : start + size]
+        items = found[start : start + size] or self.empty
         following = str(start + size) if start + size < len(found) else ""
-        page = {"items": items, "nextPageToken": following, "pageSize": size, "size": len(items)}
+        page = {
+            "items": items,
+            "nextPageToken": following,
+            "pageSize": size,
+            "size": len(items or ()),
+        }
         return 200, page
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import ssl
 import time
@@ -136,9 +137,11 @@ class Kube:
         response = self._ask(
             "GET", path, parameters=parameters, accept=_METADATA if metadata else _JSON
         )
-        items = [] if response.status_code == 404 else _json(response).get("items", "")
-        if items is None:  # as Kubernetes writes none of them where only metadata is asked for
+        if response.status_code == 404:
             return []
+        found = _json(response)
+        # An empty one is null where only metadata is asked for, which is as if it were not there.
+        items = found.get("items", [] if str(found.get("kind", "")).endswith("List") else None)
         if not isinstance(items, list):
             raise _not_kubernetes(response, path)
         return items
@@ -288,11 +291,19 @@ def _verification(settings: Any) -> ssl.SSLContext | bool:
 
 
 def _json(response: httpx.Response) -> Manifest:
+    """Return the object of an answer, without the fields that are null.
+
+    To Kubernetes a field that is null and one that is not there are the same.
+    """
     with contextlib.suppress(ValueError):
-        found = response.json()
+        found = json.loads(response.content, object_pairs_hook=_fields)
         if isinstance(found, dict):
             return found
     raise _not_kubernetes(response, response.request.url.path)
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> Manifest:
+    return {name: value for name, value in pairs if value is not None}
 
 
 def _not_kubernetes(response: httpx.Response, path: str) -> UnansweredError:

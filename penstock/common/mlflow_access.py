@@ -37,6 +37,20 @@ class _Request(Protocol):
 R = TypeVar("R", bound=_Request)
 
 
+_WHO = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_WORKSPACE",
+)
+
+
+def who_asks() -> tuple[str, ...]:
+    """Return what the environment says of who asks, to be compared: it holds secrets."""
+    return tuple(os.environ.get(name, "") for name in _WHO)
+
+
 def asks_by_account() -> bool:
     """Return whether requests carry the token of the pod's account, where no other is set."""
     return os.environ.get("MLFLOW_TRACKING_AUTH", "") in _BY_ACCOUNT

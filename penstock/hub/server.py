@@ -133,7 +133,8 @@ class Hub:
                 if error.status == ABSENT:
                     continue
                 raise
-            if not isinstance(found.get("items", []), list) or "size" not in found:
+            # A server of Go writes an empty list as null, or leaves it out.
+            if not isinstance(found.get("items") or [], list) or "size" not in found:
                 raise self._no_hub("it answers, but not with a list of models")
             return dialect
         raise self._no_hub(f"it has neither /api/model_registry/{' nor /'.join(DIALECTS)}")

@@ -3,14 +3,18 @@
 A registry has no compare-and-set for aliases. So a controller first writes an entry that begins the
 move, and reads the log again. Of two that begin at the same time at least one then sees the other,
 and withdraws its move. An unfinished move is waited for for `PATIENCE` seconds, and then counts as
-dead. A controller that was delayed between its last read and the alias for longer than `HELD_UP`
-withdraws its move too. What remains is a request that takes that long to reach the registry; it is
-noticed afterwards, and corrected.
+dead. A controller that needs longer than `HELD_UP` from its entry to the alias withdraws its move
+too. What remains is a request that takes that long to reach the registry; it is noticed afterwards,
+and corrected.
+
+A registry may be slow for everybody. So a try that follows one which was held up has at least twice
+the time, and what that one took; its entry says for how long others are to wait for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import Mapping
@@ -22,17 +26,28 @@ from penstock.errors import IntegrityError, ServiceError
 from penstock.records.evidence import AuditEntry
 from penstock.registry import audit, champion_history
 from penstock.registry.audit import Actor, AuditLog
-from penstock.registry.champion_history import BEFORE, DONE, VERSION, WITHDRAWN, Move
+from penstock.registry.champion_history import (
+    BEFORE,
+    DONE,
+    VERSION,
+    WAITED_FOR,
+    WITHDRAWN,
+    Move,
+)
 from penstock.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PATIENCE = 5.0
-"""Seconds to wait for a move that another controller has begun."""
+PATIENCE = 5
+"""Seconds to wait for a move that another controller has begun, if its entry names no others."""
 
-HELD_UP = 4.0
-"""Seconds after which a controller withdraws its own move: others count it as dead soon."""
+HELD_UP = 3
+"""Seconds after which a controller withdraws its first try: others count it as dead soon."""
+
+_MOST_TIMES = 16
+"""How many times both of them a try may have at most: three answers are awaited between the entry
+and the alias, so a registry may take 15 s for each."""
 
 _ATTEMPTS = 6
 _POLL_SECONDS = 0.2
@@ -52,6 +67,43 @@ class _State:
         return self.aliases.get(CHAMPION)
 
 
+@dataclass(frozen=True)
+class _Withdrawn:
+    """A try that was taken back.
+
+    Attributes:
+        times: How many times `HELD_UP` it had.
+        took: Seconds that the registry needed to take its entry and to return it.
+        met: Whether another controller was moving the champion.
+    """
+
+    times: int
+    took: float
+    met: bool
+
+    @property
+    def next_times(self) -> int:
+        times = self.times
+        while times < _MOST_TIMES and self.took > HELD_UP * times:
+            times *= 2
+        return times
+
+    @property
+    def why(self) -> str:
+        if self.met:
+            return "another controller is moving the champion"
+        return (
+            f"the registry did not answer in time: it took {self.took:.1f} s to write the move and "
+            f"to read it back, and has {HELD_UP * self.times:g} s"
+        )
+
+    def error(self, name: str) -> ServiceError:
+        remedy = "The champion was not moved. Try again when MLflow answers faster."
+        if self.met:
+            remedy = "See penstock audit, then try again."
+        return ServiceError(self.why, where=f"models:/{name}@{CHAMPION}", remedy=remedy)
+
+
 def move(
     store: MlflowClient,
     name: str,
@@ -63,16 +115,28 @@ def move(
     facts: Mapping[str, object],
 ) -> None:
     """Move the alias; see `champion.set_champion`. The version must exist."""
-    for attempt in range(_ATTEMPTS):
+    times, until = 1, dict[str, float]()
+    for attempt in itertools.count(1):
+        state = _wait_for_others(store, name, version, until=until)
+        times = max(times, _times_of(state.log, version))
+        withdrawn = _attempt(
+            store,
+            name,
+            version,
+            state=state,
+            times=times,
+            event=event,
+            actor=actor,
+            expect=expect,
+            facts=facts,
+        )
+        if withdrawn is None:
+            return
+        if attempt == _ATTEMPTS:
+            raise withdrawn.error(name)
+        times = withdrawn.next_times
         # Two controllers that both withdrew must not collide again.
         time.sleep(attempt * random.uniform(0.05, 0.3))  # noqa: S311
-        if _attempt(store, name, version, event=event, actor=actor, expect=expect, facts=facts):
-            return
-    raise ServiceError(
-        "another controller is moving the champion",
-        where=f"models:/{name}@{CHAMPION}",
-        remedy="See penstock audit, then try again.",
-    )
 
 
 def rollback_target(model: Any) -> tuple[int | None, bool]:
@@ -93,32 +157,37 @@ def _attempt(
     name: str,
     version: int,
     *,
+    state: _State,
+    times: int,
     event: str,
     actor: Actor,
     expect: Expected,
     facts: Mapping[str, object],
-) -> bool:
-    """Return whether the alias is set; False: another controller is moving it."""
-    state = _wait_for_others(store, name, version)
+) -> _Withdrawn | None:
+    """Return None if the alias is set, else why it is not."""
     problem = _problem(state, name)
     if state.champion == version and not problem:
         _settle(store, name, version, state=state)
-        return True
+        return None
     _require_expected(state, name, version, expect=expect, problem=problem)
     started = time.monotonic()
-    facts = {VERSION: version, BEFORE: state.champion, **facts}
+    waited_for = {WAITED_FOR: PATIENCE * times}
+    facts = {VERSION: version, BEFORE: state.champion, **waited_for, **facts}
     uri = f"models:/{name}/{version}"
     begun = audit.record(
         store, name, event=event, uri=uri, actor=actor, facts=facts, there=state.log
     ).digest()
     now = _read(store, name)
-    held_up = time.monotonic() - started > HELD_UP
-    if held_up or now.champion != state.champion or _others(now.log, begun):
-        _withdraw(store, name, uri, begun, reason="Another controller was moving the champion.")
-        return False
+    met = now.champion != state.champion or bool(_others(now.log, begun))
+    took = time.monotonic() - started
+    if met or took > HELD_UP * times:
+        withdrawn = _Withdrawn(times, took=took, met=met)
+        reason = f"{withdrawn.why[0].upper()}{withdrawn.why[1:]}."
+        _withdraw(store, name, uri, begun, reason=reason, there=now.log)
+        return withdrawn
     _set(store, name, version)
     _confirm(store, name, version, begun=begun)
-    return True
+    return None
 
 
 def _require_expected(
@@ -147,20 +216,52 @@ def _state_of(model: Any) -> _State:
     return _State(log=audit.read(model.tags), aliases=aliases)
 
 
-def _wait_for_others(store: MlflowClient, name: str, version: int) -> _State:
-    """Return the model once no other controller is moving its champion, or its time is up."""
-    until = time.monotonic() + PATIENCE
+def _wait_for_others(
+    store: MlflowClient, name: str, version: int, *, until: dict[str, float]
+) -> _State:
+    """Return the model once no other controller is moving its champion, or their time is up.
+
+    Args:
+        store: The registry.
+        name: The registered model.
+        version: Where the champion is to be moved to.
+        until: When each move counts as dead, by its digest; those that are met are added.
+    """
     while True:
         state = _read(store, name)
+        # From the answer on, however long the registry took for it: others had no chance before.
+        now = time.monotonic()
         recorded = champion_history.moves(state.log)
         under_way = [
             each
             for each in champion_history.newest(state.log, recorded)
-            if not each.done and each.version not in (version, state.champion)
+            if not each.done
+            and each.version not in (version, state.champion)
+            and now < until.setdefault(each.digest, now + _patience_of(each.entry))
         ]
-        if not under_way or time.monotonic() >= until:
+        if not under_way:
             return state
         time.sleep(_POLL_SECONDS)
+
+
+def _patience_of(entry: AuditEntry) -> float:
+    """Return for how many seconds a move is waited for, by the entry that begins it."""
+    told = entry.facts.get(WAITED_FOR)
+    # A store's tags may hold anything.
+    if not isinstance(told, int | float) or isinstance(told, bool):
+        return PATIENCE
+    return min(max(told, PATIENCE), PATIENCE * _MOST_TIMES)
+
+
+def _times_of(log: AuditLog, version: int) -> int:
+    """Return what the newest try to move the champion to a version had, whoever made it.
+
+    A controller that was killed in a slow registry is followed by one that goes on with its move.
+    """
+    for entry in reversed(log.entries):
+        if entry.facts.get(VERSION) == version and WAITED_FOR in entry.facts:
+            return round(_patience_of(entry) / PATIENCE) if PATIENCE else 1
+    return 1
 
 
 def _problem(state: _State, name: str) -> str:
@@ -207,7 +308,8 @@ def _confirm(store: MlflowClient, name: str, version: int, *, begun: str) -> Non
         # This request took so long that another controller counted it as dead.
         store.set_registered_model_alias(name, CHAMPION, str(others[-1].version))
         uri = f"models:/{name}/{version}"
-        _withdraw(store, name, uri, begun, reason="It came after another controller's move.")
+        reason = "It came after another controller's move."
+        _withdraw(store, name, uri, begun, reason=reason, there=state.log)
     raise IntegrityError(
         f"another controller moved the champion while it was moved to version {version}: it is "
         f"{_version(others[-1].version if others else state.champion)} now",
@@ -259,12 +361,20 @@ def _done(store: MlflowClient, name: str, begun: Move, *, there: AuditLog) -> No
     )
 
 
-def _withdraw(store: MlflowClient, name: str, uri: str, begun: str, *, reason: str) -> None:
+def _withdraw(
+    store: MlflowClient, name: str, uri: str, begun: str, *, reason: str, there: AuditLog
+) -> None:
     # If it cannot be written, the move stays unfinished and soon counts as dead.
     with contextlib.suppress(Exception):
         actor = Actor(name=audit.CONTROLLER, reason=reason)
         audit.record(
-            store, name, event="move withdrawn", uri=uri, actor=actor, facts={WITHDRAWN: begun}
+            store,
+            name,
+            event="move withdrawn",
+            uri=uri,
+            actor=actor,
+            facts={WITHDRAWN: begun},
+            there=there,
         )
 
 

@@ -222,23 +222,34 @@ class _Served:
         )
 
     def read(self) -> tuple[dict[str, str], dict[str, str]]:
-        version = self._request(
-            "GET", "model-versions/get", params={"name": self._name, "version": self._version}
+        name, version = {"name": self._name}, {"version": self._version}
+        return (
+            self._tags("model_version", "model-versions/get", name | version),
+            self._tags("registered_model", "registered-models/get", name),
         )
-        model = self._request("GET", "registered-models/get", params={"name": self._name})
-        return _tags(version["model_version"]), _tags(model["registered_model"])
 
     def set(self, key: str, value: str) -> None:
         body = {"name": self._name, "version": self._version, "key": key, "value": value}
         self._request("POST", "model-versions/set-tag", json=body)
 
-    def _request(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+    def _tags(self, kind: str, path: str, asked: dict[str, str]) -> dict[str, str]:
+        found = self._request("GET", path, params=asked)
+        try:
+            return {tag["key"]: tag.get("value") or "" for tag in found[kind].get("tags") or ()}
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ServiceError(
+                f"what answers is not MLflow: it names no {kind}",
+                where=self._uri,
+                remedy="Correct the tracking URI, or what is between this and the server.",
+            ) from error
+
+    def _request(self, method: str, path: str, **given: Any) -> Any:
         import httpx
 
         try:
             response = self._http.request(method, path, **given)
             response.raise_for_status()
-            found: dict[str, Any] = response.json()
+            return response.json()
         except httpx.HTTPStatusError as error:
             raise tracking.refusal(error, error.response, where=self._uri) from error
         except (httpx.HTTPError, ValueError) as error:
@@ -247,14 +258,9 @@ class _Served:
                 where=self._uri,
                 remedy="Check that the server is up and this account may read the model.",
             ) from error
-        return found
 
 
 def _verification(authority: str) -> Any:
     import ssl
 
     return ssl.create_default_context(cafile=authority) if authority else True
-
-
-def _tags(entity: dict[str, Any]) -> dict[str, str]:
-    return {tag["key"]: tag.get("value", "") for tag in entity.get("tags", [])}

@@ -16,6 +16,10 @@ VERSION, BEFORE, DONE = "champion", "before", "done"
 """Facts of an entry that moves the champion: where to, from where, and whether the alias was seen
 there. An entry is written before the alias moves, and a second one once it has."""
 
+WAITED_FOR = "waited_for"
+"""Fact of an entry that begins a move: seconds after which others count it as dead. Earlier
+releases did not say."""
+
 WITHDRAWN = "withdrawn"
 """Fact of an entry that takes a begun move back: the digest of the entry that began it."""
 

@@ -172,13 +172,13 @@ def _from_answers(name: str, client: httpx.Client) -> GlancedModel | None:
             "model-versions/search", params=asked | ({"page_token": page} if page else {})
         )
         found = answer.raise_for_status().json()
-        versions += [_version(one) for one in found.get("model_versions", ())]
-        page = found.get("next_page_token", "")
+        versions += [_version(one) for one in found.get("model_versions") or ()]
+        page = found.get("next_page_token") or ""
         if not page:
             break
     return GlancedModel(
         tags=_tags(model),
-        aliases={one["alias"]: int(one["version"]) for one in model.get("aliases", ())},
+        aliases={one["alias"]: int(one["version"]) for one in model.get("aliases") or ()},
         versions=tuple(sorted(versions, key=lambda one: -one.version)),
     )
 
@@ -204,7 +204,7 @@ def _version(found: Mapping[str, Any]) -> GlancedVersion:
 
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:
-    return {one["key"]: one.get("value", "") for one in found.get("tags", ())}
+    return {one["key"]: one.get("value") or "" for one in found.get("tags") or ()}
 
 
 def _time(milliseconds: str | float | None) -> datetime | None:

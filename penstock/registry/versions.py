@@ -290,7 +290,8 @@ def answers(tracking_uri: str) -> Iterator[None]:
         raise ServiceError(
             f"MLflow failed: {tracking.reason(error)}",
             where=uri,
-            remedy="Check that the server and its artifact store are up, then run the step again.",
+            remedy=tracking.remedy_of(error)
+            or "Check that the server and its artifact store are up, then run the step again.",
         ) from error
 
 

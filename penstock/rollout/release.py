@@ -216,7 +216,7 @@ def _require_registry(target: Target, order: Order) -> None:
             where=f"service {name}",
             remedy="It was released from another registry or MLflow workspace: name that one by "
             "MLFLOW_TRACKING_URI or MLFLOW_WORKSPACE, or give this project a folder, on a cluster "
-            "a namespace, of its own.",
+            "a namespace, of its own. If it was restored from a backup: docs/backup.md.",
         )
 
 

@@ -130,8 +130,10 @@ def _call(
     body = json.dumps(table).encode() if table else None
     try:
         status, text = ask(proxy.admin_port, method, _TABLE, body=body, headers=folder.headers())
+    except TimeoutError as error:
+        raise _failed(folder, "does not answer in time") from error
     except OSError as error:
-        raise _rejected(folder, str(error)) from error
+        raise _failed(folder, f"does not answer: {error}") from error
     if status == 409:
         raise LeaseLostError(
             "another controller has updated it since",
@@ -139,14 +141,15 @@ def _call(
             remedy="Look at what it does now with: penstock status.",
         )
     if status != 200:
-        raise _rejected(folder, f"{status}: {text.decode(errors='replace')}")
+        refused = f"refuses the {'update' if table else 'look'} ({status})"
+        raise _failed(folder, f"{refused}: {text.decode(errors='replace')}")
     answer: dict[str, Any] = json.loads(text)
     return answer
 
 
-def _rejected(folder: ServiceFolder, reason: str) -> ServiceError:
+def _failed(folder: ServiceFolder, how: str) -> ServiceError:
     return ServiceError(
-        f"the proxy rejected the update: {reason}",
+        f"the proxy {how}",
         where=f"service {folder.service}",
         remedy=f"Read {folder.log(_LOG)}.",
     )

@@ -61,6 +61,24 @@ def test_null_is_no_object(proxy: Proxy) -> None:
     assert kube.items(CONFIG_MAPS.path("penstock"), metadata=True) == []
 
 
+@pytest.mark.parametrize("said", [b'{"kind": "PodList"}', b'{"kind": "PodList", "items": null}'])
+def test_a_list_without_items_is_empty(proxy: Proxy, said: bytes) -> None:
+    proxy.said = said
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)
+    assert kube.items(CONFIG_MAPS.path("penstock")) == []
+
+
+def test_a_field_that_is_null_is_not_there(proxy: Proxy) -> None:
+    """So no reader of an object asks for both: `status.conditions` may be null in a real one."""
+    proxy.said = b"""{"kind": "PodList", "items": [
+        {"metadata": {"labels": null, "name": "x"}, "status": {"conditions": null}, "spec": null}
+    ]}"""
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)
+    path = CONFIG_MAPS.path("penstock")
+    assert kube.items(path) == [{"metadata": {"name": "x"}, "status": {}}]
+    assert kube.get(f"{path}/x") == {"kind": "PodList", "items": kube.items(path)}
+
+
 def test_a_namespace_that_is_not_there_takes_nothing(proxy: Proxy) -> None:
     proxy.status, proxy.said = 404, b'{"kind": "Status", "message": "namespaces \\"x\\" not found"}'
     kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)

@@ -145,6 +145,13 @@ def test_many_versions_come_in_pages(registry: Registry, monkeypatch: pytest.Mon
         assert sorted(states(hub)) == ["1", "2", "3"]
 
 
+def test_an_empty_list_may_be_null(registry: Registry) -> None:
+    registry.registered()
+    with hub_server(empty=None) as hub:
+        assert bring(registry, hub).versions == 1
+        assert states(hub) == {"1": "challenger"}
+
+
 def test_another_model_of_that_name_is_not_written_over(registry: Registry) -> None:
     registry.registered()
     with hub_server() as hub:

@@ -24,7 +24,11 @@ def project(tmp_path: Path) -> Path:
     ("options", "said"),
     [
         ((), "nothing is being served of it"),
-        (("--set", "deployment.router=kserve"), "recalls for a service of this machine"),
+        (
+            ("--set", "deployment.router=kserve"),
+            "recalls for a service of this machine, and deployment.router is kserve. On a cluster "
+            "the monitor's runs recall, with monitoring.retrain: automatic (docs/monitoring.md).",
+        ),
     ],
 )
 def test_there_must_be_a_service_here(

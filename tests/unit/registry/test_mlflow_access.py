@@ -15,6 +15,7 @@ from penstock import tracking
 from penstock.common import mlflow_access
 from penstock.errors import ServiceError
 from penstock.registry.approval_wait import _Served
+from penstock.registry.champion import former_champions
 from penstock.registry.glance import glance
 
 _VARIABLES = ("AUTH", "TOKEN", "USERNAME", "PASSWORD")
@@ -146,6 +147,24 @@ def test_a_refusal_says_what_to_do(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "first")
     (account / "namespace").unlink()
     assert "asks for the namespace of the pod's account" in _refused(ask[1])
+
+
+def test_a_store_is_asked_once_whether_it_is_there(
+    proxy: tuple[Proxy, str], account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, address = proxy
+    tracking.client(address).create_registered_model("loans")
+    for _ in range(3):
+        assert tracking.client(address).get_registered_model("loans").name == "loans"
+        assert former_champions("loans", tracking_uri=address) == ()
+    assert [one.partition(" ")[0] for one in gate.seen].count("search") == 1
+    # It is still said where it lets nobody in any more, and is asked anew for another account.
+    gate.token = "second"
+    said = _refused(lambda: former_champions("loans", tracking_uri=address))
+    assert "401" in said
+    assert "MLflow does not know who asks: set " in said
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "third")
+    assert "MLflow does not answer: " in _refused(lambda: tracking.client(address))
 
 
 def test_a_server_that_is_away_is_said_to_its_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from running_process import LOOPBACK, silent_port
 
 from penstock.errors import InputError, ServiceError
 from penstock.registry import versions
+from penstock.registry.approval_wait import _Served
 from penstock.registry.glance import GlancedModel, glance
 
 NAME = "loans"
@@ -128,6 +130,30 @@ def test_a_404_that_is_of_no_model_is_not_taken_for_one(
     ):
         glance(NAME, tracking_uri=address)
     assert f"{address}: MLflow refuses (404): {said.decode()}" in str(caught.value)
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+def test_an_empty_list_may_be_null(
+    uri: str, monkeypatch: pytest.MonkeyPatch, nothing: list[str] | None
+) -> None:
+    model = {"name": NAME, "tags": nothing, "aliases": nothing}
+    version = {"name": NAME, "version": "1", "tags": nothing}
+    listed = {"model_versions": nothing, "next_page_token": None}
+    said = {"registered_model": model, "model_version": version, **listed}
+
+    def other(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        start("200 OK", [("content-type", "application/json")])
+        return [json.dumps(said).encode()]
+
+    with mlflow_over_http(uri, monkeypatch, around=lambda _: other) as address:
+        found = glance(NAME, tracking_uri=address)
+        assert found
+        assert (found.tags, found.aliases, found.versions) == ({}, {}, ())
+        waiting = _Served(address, NAME, 1)
+        assert waiting.read() == ({}, {})
+        del said["registered_model"]
+        with pytest.raises(ServiceError, match="not MLflow: it names no registered_model"):
+            waiting.read()
 
 
 def test_a_model_may_have_any_name(server: str) -> None:

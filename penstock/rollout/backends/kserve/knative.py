@@ -104,7 +104,7 @@ class KnativeBackend(KserveBackend):
             if found := _host(self._tagged(tag).get("url", "")):
                 return found
         raise ServiceError(
-            f"KServe names no address of the {arm} version alone (tag {tag})",
+            f"KServe names no address of the {arm} version alone (tag {tag}) within {EFFECT:g} s",
             where=self._where,
             remedy="Look at its status.components.predictor.traffic.",
         )
@@ -296,7 +296,7 @@ class KnativeBackend(KserveBackend):
             if newest == found.get("latestRolledoutRevision", ""):
                 return
         raise ServiceError(
-            f"KServe does not give all requests to revision {newest}",
+            f"KServe does not give all requests to revision {newest} within {EFFECT:g} s",
             where=self._where,
             remedy="Look at status.components.predictor.traffic of it.",
         )

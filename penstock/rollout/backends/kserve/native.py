@@ -18,7 +18,7 @@ from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.inference import put, wait_until_up
 from penstock.rollout.backends.kserve.route import RouteStore
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
-from penstock.rollout.backends.kserve.state_store import ObjectStore, poll
+from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore, poll
 from penstock.rollout.router import Release
 
 _LOCAL = ".svc.cluster.local"
@@ -96,8 +96,8 @@ class NativeBackend(KserveBackend):
         if any(_splits(self._kube.get(path), arm) for _ in poll()):
             return
         raise ServiceError(
-            f"KServe made the servers of version {arm.version} but no split: its HTTPRoute does "
-            "not name them",
+            f"KServe made the servers of version {arm.version} but no split within "
+            f"{EFFECT:g} s: its HTTPRoute does not name them",
             where=f"InferenceService {self._spec.namespace}/{self._service}",
             remedy="KServe 0.20.0 does so: take a newer one, or router: kserve-gateway.",
         )
@@ -106,7 +106,7 @@ class NativeBackend(KserveBackend):
         """Return once users' requests are shared so, as far as a few can show."""
         if not any(self._users() for _ in poll()):
             raise ServiceError(
-                "KServe gives it no address outside of the cluster",
+                f"KServe gives it no address outside of the cluster within {EFFECT:g} s",
                 where=f"InferenceService {self._spec.namespace}/{self._service}",
                 remedy="Is enableGatewayApi set in ConfigMap kserve/inferenceservice-config?",
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from penstock.cluster.client import ConflictError, Kube, Manifest, Resource
 from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve.owner import require_ours
-from penstock.rollout.backends.kserve.state_store import ATTEMPTS, contended, over, poll
+from penstock.rollout.backends.kserve.state_store import ATTEMPTS, EFFECT, contended, over, poll
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,15 @@ class Named:
         require_ours(found, service=self.service, where=self.where)
         with contextlib.suppress(ConflictError):
             self.kube.delete(self.path, like=found)
+        held: list[str] = []
         for _ in poll():
             there = self.kube.get(self.path)
             if there is None or there["metadata"]["uid"] != found["metadata"]["uid"]:
                 return
+            held = there["metadata"].get("finalizers", [])
         raise ServiceError(
-            "it is not deleted: a finalizer holds it",
+            f"it is not deleted within {EFFECT:g} s"
+            + (f": the finalizer {' and '.join(held)} holds it" if held else ""),
             where=self.where,
             remedy="Look whether its controller runs.",
         )

@@ -16,6 +16,10 @@ VERSION_HEADER = "x-penstock-version"
 
 _TIMEOUT = 5.0
 _PAUSE = 0.1
+_PAUSE_OF_SAMPLING = 0.02
+"""Seconds between requests that look for a version which gets few of them: a share of 1 % takes
+hundreds."""
+
 _SURE = 1e-4
 """Chance that a split which is there is taken for one that is not, or the other way round."""
 _REMEDY = (
@@ -117,6 +121,7 @@ class Prober:
                 headers=headers,
                 timeout=timeout,
                 what=f"version {candidate} gets no request at a weight of {percent} %",
+                pause=_PAUSE_OF_SAMPLING,
             )
             return
         # A share of 5 % would have shown by then.
@@ -160,8 +165,12 @@ class Prober:
         headers: Mapping[str, str],
         timeout: float,
         what: str,
+        pause: float = _PAUSE,
     ) -> None:
-        """Ask until an answer `fits`; None: it does, and more of them are needed."""
+        """Ask until an answer `fits`; None: it does, and more of them are needed.
+
+        Whoever answers as it is not to be is not asked without a pause: users ask there too.
+        """
         begun = time.monotonic()
         deadline, let_in = begun + timeout, begun
         while True:
@@ -182,3 +191,5 @@ class Prober:
                 )
             if not found.isdigit():
                 time.sleep(_PAUSE)
+            elif verdict is False:
+                time.sleep(pause)

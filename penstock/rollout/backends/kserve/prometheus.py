@@ -90,7 +90,8 @@ class Prometheus:
                 raise self._error(f"it answers in part: {'; '.join(answer['warnings'])}", query)
             if data["resultType"] != kind:
                 raise self._error(f"it answers with a {data['resultType']}, not a {kind}", query)
-            return data["result"]
+            # One that is made of others, as Thanos or Mimir, may write an empty result as null.
+            return data.get("result") or []
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             message = f"{response.status_code}: {response.text[:200]}"
             raise self._error(f"it does not answer as Prometheus does: {message}", query) from error

@@ -9,7 +9,7 @@ from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve import detect
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.state import ClusterState
-from penstock.rollout.backends.kserve.state_store import ObjectStore, poll
+from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore, poll
 from penstock.rollout.spec import KserveSpec
 
 
@@ -60,7 +60,7 @@ class RouteStore(ObjectStore):
             if not why:
                 return
         raise ServiceError(
-            f"the gateway does not take it: {why}",
+            f"the gateway does not take it within {EFFECT:g} s: {why}",
             where=self._where,
             remedy="Do the Gateway's listeners allow routes of this namespace?",
         )

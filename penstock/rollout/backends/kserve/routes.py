@@ -18,6 +18,9 @@ ARM_HEADER = "x-penstock-arm"
 SPLIT = "split"
 """Names, in that header, both arms at equal weights: how a split is tried before users meet it."""
 
+_NOBODY = "nobody"
+"""Names no arm: a rule that asks for it in that header matches no request."""
+
 _PORT = 80
 
 
@@ -27,6 +30,7 @@ def http_route(state: ClusterState, *, spec: KserveSpec) -> Manifest:
     A gateway may know a rule by its place (Envoy Gateway does) and drop what was known by a place
     before it has the new one: requests in between get a 503. So each rule has its place for
     good, those of users first, and one that has no version leads nowhere instead of leaving.
+    Users of a service that has none yet get a 404, as before there was a route.
     """
     hosts = [spec.hostname] if spec.hostname else []
     labels = _labels_rule(state, copied=bool(spec.prometheus.url))
@@ -117,7 +121,8 @@ def _labels_rule(state: ClusterState, *, copied: bool) -> dict[str, Any]:
     rule = _rule(state, _only(state.stable) or _shares(state))
     if _experiments(state):
         rule["backendRefs"] = _assigning(state)
-    rule["matches"] = [{"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}]
+    path = {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}
+    rule["matches"] = [{**rule["matches"][0], "path": path}]
     if copied and state.stable and state.candidate and not _experiments(state):
         rule["filters"] = [_mirror(state.candidate, share=1.0)]
     return rule
@@ -167,6 +172,9 @@ def _rule(
     header: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     matches = _paths(state.service)
+    if header is None and not any(weight for _, weight in backends):
+        # A rule that matches and leads nowhere is answered with 500.
+        header = (ARM_HEADER, arm_value(state, _NOBODY))
     if header:
         name, value = header
         headers = [{"type": "Exact", "name": name, "value": value}]

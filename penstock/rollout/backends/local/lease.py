@@ -261,9 +261,10 @@ class FileLease(Lease):
                 if time.monotonic() > deadline:
                     stream.seek(0)
                     raise ServiceError(
-                        f"process {stream.read().strip() or '?'} was stopped within an action",
+                        f"process {stream.read().strip() or '?'} has been within an action for "
+                        f"{_LOCK_TIMEOUT:g} s",
                         where=str(self._lock),
-                        remedy="End that process, then try again.",
+                        remedy="Try again; end that process if it was stopped.",
                     )
                 time.sleep(0.01)
             # For the message above alone: a full disk must not keep anybody from going on.

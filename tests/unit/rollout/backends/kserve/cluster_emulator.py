@@ -312,8 +312,9 @@ class Cluster:
         if "as=PartialObjectMetadataList" in request.headers.get("accept", ""):
             items = [{"metadata": item["metadata"]} for item in items]
             # As Kubernetes 1.34 does: null where there is none.
-            return web.json_response({"items": items or None})
-        return web.json_response({"items": items})
+            kind = "PartialObjectMetadataList"
+            return web.json_response({"kind": kind, "items": items or None})
+        return web.json_response({"kind": "List", "items": items})
 
     def _create(self, key: Key, body: dict[str, Any]) -> web.Response:
         if key in self.objects:

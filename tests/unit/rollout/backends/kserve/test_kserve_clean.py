@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cluster_emulator import Scripted, running
+from cluster_emulator import Fault, Scripted, running
 from kserve_world import Driver, Ending, KilledError, look_often, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
@@ -313,6 +313,24 @@ def test_a_stale_controller_deletes_nothing_that_was_made_anew(driver: Driver) -
             successor.deploy(release(2), timeout=10)
             delete(driver.kube(), "penstock", found, service="adult")
             assert driver.versions() == {"1", "2"}
+
+
+def test_what_is_deleted_slowly_is_not_said_to_be_held(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.backends.kserve.state_store.EFFECT", 0.1)
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+    found = driver.cluster.get("inferenceservices", "adult-v1")
+    assert found is not None
+    driver.cluster.faults.append(Fault("DELETE", "inferenceservices", 200, times=9))
+    with pytest.raises(ServiceError, match=r"it is not deleted within 60 s\. Look"):
+        delete(driver.kube(), "penstock", found, service="adult")
+    found["metadata"]["finalizers"] = ["kserve.io/finalizer"]
+    driver.cluster.put("inferenceservices", found)
+    with pytest.raises(ServiceError, match=r"60 s: the finalizer kserve\.io/finalizer holds"):
+        delete(driver.kube(), "penstock", found, service="adult")
 
 
 def _written(driver: Driver) -> dict[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from cluster_emulator import Fault, Scripted, running
-from kserve_world import BODIES, Driver, release, serve
+from kserve_world import BODIES, V2, Driver, release, serve
 from needs import shared
 from running_process import until
 
@@ -95,6 +95,26 @@ def test_each_rule_of_the_route_keeps_its_place(driver: Driver) -> None:
     assert len(seen) == 11
     assert all(places == seen[0] for places in seen)
     assert len(seen[0]) == 7
+
+
+def test_users_of_a_service_without_a_version_are_not_told_of_an_error_of_its_server(
+    driver: Driver,
+) -> None:
+    """The Gateway API answers 500 for a rule that matches and leads nowhere."""
+    router = driver.router()
+    paths = ("/v1/models/adult:predict", "/v1/models/adult:feedback", "/v2/models/adult/infer")
+
+    def told() -> set[int]:
+        return {httpx.post(driver.cluster.gateway_url + path).status_code for path in paths}
+
+    with router.exclusive():
+        router.open()
+        assert told() == {404}
+        address = router.deploy(release(1), timeout=10)
+        assert told() == {404}
+        assert httpx.get(address.url + V2, headers=address.headers).status_code == 200
+        router.promote(1)
+        assert told() == {200}
 
 
 def test_users_choose_by_a_header_once_the_candidate_has_traffic(driver: Driver) -> None:

@@ -64,6 +64,17 @@ def test_a_gateway_that_does_not_keep_to_it_is_given_up_after_the_deadline() -> 
     assert answered[-1] == 2
 
 
+def test_the_version_before_is_not_asked_without_a_pause() -> None:
+    with prober(lambda _: 1, pause=0) as (asking, answered):
+        with pytest.raises(ServiceError, match="version 2 is not reached through the gateway"):
+            asking.wait_for(2, headers={}, timeout=0.5)
+        assert 2 <= len(answered) <= 0.5 / 0.1 + 2
+        answered.clear()
+        with pytest.raises(ServiceError, match="version 2 gets no request at a weight of 1 %"):
+            asking.wait_for_weight(2, percent=1, headers={}, timeout=0.5)
+        assert 5 <= len(answered) <= 0.5 / 0.02 + 2
+
+
 @contextlib.contextmanager
 def locked(key: Callable[[], str]) -> Iterator[str]:
     """Yield the address of a gateway that lets in who shows the key of the moment."""

@@ -321,6 +321,12 @@ def _vector(*results: tuple[dict[str, str], str]) -> Callable[[], web.Response]:
 
 FAULTS: dict[str, tuple[Callable[[str], web.Response | None], str]] = {
     "one version alone": (_hides("info", 2), "nothing is known of two of version 2"),
+    "an empty result is null": (
+        lambda query: (
+            answered("vector", None) if "info" in query and 'version="2"' in query else None
+        ),
+        "nothing is known of two of version 2",
+    ),
     "down": (_instead("", lambda: web.Response(status=503, text="not ready")), "503: not ready"),
     "not prometheus": (
         _instead("requests", lambda: web.Response(text="<html>")),

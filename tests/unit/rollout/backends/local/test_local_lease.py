@@ -159,6 +159,20 @@ def test_a_stopped_controller_that_wakes_up_does_not_act(home: Path) -> None:
         assert sticky(home) != "later"
 
 
+def test_who_is_long_within_an_action_is_not_said_to_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.backends.local.lease._LOCK_TIMEOUT", 0.2)
+    one, other = (FileLease(tmp_path, service="adult") for _ in range(2))
+    with (
+        one.taken(),
+        one.guarded(),
+        pytest.raises(ServiceError, match=rf"process {os.getpid()} has been within an action for"),
+        other.taken(),
+    ):
+        pass
+
+
 def test_one_process_does_not_hold_it_twice(home: Path) -> None:
     one, refused = router(home), []
 
