@@ -80,6 +80,9 @@ def _moved(objects: list[Manifest], *, to: str) -> Moved:
         item["metadata"].pop("ownerReferences", None)
         if item["kind"] == "Deployment":
             item["spec"]["replicas"] = 0
+        if item["kind"] == "Gateway":
+            # Of a class of the cluster it would start proxies.
+            item["spec"]["gatewayClassName"] = f"{to}-{item['spec']['gatewayClassName']}"
     return Moved(name=to, namespaces=namespaces, inside=inside, outside=outside)
 
 
