@@ -53,6 +53,7 @@ NOT_RUN = {
 """What cannot run here or does elsewhere, and why; the parser takes it all the same."""
 
 WALKED = {
+    "docs/backup.md": "tests/unit/registry/test_backup_page.py",
     "docs/data-versions.md": "tests/unit/registry/test_registry_datasets.py",
     "docs/endpoint-access.md": "tests/unit/serving/test_serving_pages.py",
     "docs/gitops.md": "tests/submission/test_gitops_page.py",
@@ -64,7 +65,9 @@ WALKED = {
 }
 """Pages whose commands are all run in their order by a test of their own, which has a `Walk`."""
 
-BESIDE = {"curl", "export", "mkdir", "model_signing"}
+BESIDE = {
+    "cp", "curl", "diff", "export", "mkdir", "model_signing", "pg_dump", "pg_restore", "xargs",
+}  # fmt: skip
 """What a walk runs too, though it is not ours and no option of it can become out of date here."""
 
 OUT_OF_REACH = r"^(kubectl|docker|helm|make|pip install) "
