@@ -41,11 +41,7 @@ class FeedbackAccess:
             return
         token = self._token()
         if not token:
-            raise RequestError(
-                "feedback is off: the server listens on an address that others reach, and has no "
-                "token for feedback; start it with --feedback-token-file",
-                status=403,
-            )
+            raise RequestError(f"feedback is off: {self._why_off()}", status=403)
         if not hmac.compare_digest(_shown(headers), token):
             raise RequestError(
                 "feedback needs the header `authorization: Bearer TOKEN`, or "
@@ -53,6 +49,17 @@ class FeedbackAccess:
                 status=401,
                 headers=[(b"www-authenticate", b"Bearer")],
             )
+
+    def _why_off(self) -> str:
+        if self.token_file is None:
+            return (
+                "the server listens on an address that others reach, and has no token for "
+                "feedback; start it with --feedback-token-file"
+            )
+        return (
+            f"the file of --feedback-token-file is missing, or holds fewer than {_SHORTEST} "
+            "characters; on a cluster it is the key `token` of the Secret penstock-feedback"
+        )
 
     def _token(self) -> bytes:
         try:

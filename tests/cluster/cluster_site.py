@@ -128,6 +128,14 @@ def _credentials() -> dict[str, str]:
     return {name: base64.b64decode(data[name]).decode() for name in names}
 
 
+def feedback_token() -> str:
+    """Return the token by which model servers take labels; empty: they take none."""
+    found = asked("get", "secret", "penstock-feedback", "-n", NAMESPACE, "-o", "json")
+    if found.returncode != 0:
+        return ""
+    return base64.b64decode(json.loads(found.stdout)["data"]["token"]).decode()
+
+
 @dataclass
 class Site:
     """The cluster as this machine reaches it, and one service of the tests' own on it."""

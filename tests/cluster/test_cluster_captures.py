@@ -15,13 +15,22 @@ import httpx
 import numpy as np
 import pytest
 from cluster_journey import Journey
-from cluster_site import ASKED, NAMESPACE, NEEDS_CLUSTER, kubectl, setting, site_in
+from cluster_site import (
+    ASKED,
+    NAMESPACE,
+    NEEDS_CLUSTER,
+    feedback_token,
+    kubectl,
+    setting,
+    site_in,
+)
 from cluster_table import drawn
 from running_process import until
 
 from penstock.captures.reader import read_labels, read_window
 
 STORE = setting("CAPTURES").rstrip("/")
+TOKEN = feedback_token() if ASKED else ""
 ROWS = 4_000
 A_REQUEST = 50
 
@@ -31,6 +40,10 @@ pytestmark = [
     pytest.mark.skipif(
         ASKED and not STORE,
         reason="NOT RUN: PENSTOCK_CLUSTER_CAPTURES names no object store that pods reach",
+    ),
+    pytest.mark.skipif(
+        ASKED and not TOKEN,
+        reason="NOT RUN: without the Secret penstock-feedback no server takes labels",
     ),
 ]
 
@@ -67,7 +80,11 @@ class Captured(Journey):
                     {"request_id": known, "row": row, "label": truth}
                     for row, truth in enumerate(truths[part])
                 ]
-                answer = client.post(f"{name}:feedback", json={"labels": labels})
+                answer = client.post(
+                    f"{name}:feedback",
+                    json={"labels": labels},
+                    headers={"x-penstock-feedback-token": TOKEN},
+                )
                 assert answer.status_code == 200, answer.text
 
     def shipped(self) -> None:

@@ -15,10 +15,21 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from cluster_journey import Journey
-from cluster_site import ASKED, NAMESPACE, NEEDS_CLUSTER, asked, kubectl, objects, setting, site_in
+from cluster_site import (
+    ASKED,
+    NAMESPACE,
+    NEEDS_CLUSTER,
+    asked,
+    feedback_token,
+    kubectl,
+    objects,
+    setting,
+    site_in,
+)
 from running_process import until
 
 STORE = setting("CAPTURES").rstrip("/")
+TOKEN = feedback_token() if ASKED else ""
 USERS = [f"user-{number}" for number in range(60)]
 EXPERIMENT = {"every": "5s", "window": "30s", "baseline": 0.3, "effect": 0.3, "weight": 20}
 
@@ -28,6 +39,8 @@ def _missing() -> str:
         return "PENSTOCK_CLUSTER_CAPTURES names no object store that pods reach"
     if asked("get", "serviceaccount", "penstock-experiment", "-n", NAMESPACE).returncode != 0:
         return "the component `experiments` is not applied"
+    if not TOKEN:
+        return "without the Secret penstock-feedback no server takes values"
     return ""
 
 
@@ -66,7 +79,8 @@ class Trial(Journey):
                 found[user] = int(told.json()["model_version"])
                 known = told.headers.get("x-request-id", headers["x-request-id"])
                 value = {"request_id": known, "value": float(self.draw.random() < 0.3)}
-                sent = client.post(f"{name}:feedback", json={"labels": [value]})
+                headers = {"x-penstock-feedback-token": TOKEN}
+                sent = client.post(f"{name}:feedback", json={"labels": [value]}, headers=headers)
                 assert sent.status_code == 200, sent.text
         return found
 

@@ -224,9 +224,12 @@ def test_labels_are_taken_with_the_token_alone_where_others_reach_the_server(
 
 def test_without_a_token_labels_are_off_but_on_loopback() -> None:
     FeedbackAccess().check({})
-    with pytest.raises(RequestError, match="--feedback-token-file") as caught:
+    with pytest.raises(RequestError, match="start it with --feedback-token-file") as caught:
         FeedbackAccess(loopback=False).check({b"authorization": b"Bearer x"})
     assert caught.value.status == 403
+    missing = FeedbackAccess(token_file=Path("missing"), loopback=False)
+    with pytest.raises(RequestError, match="is missing, or .* the Secret penstock-feedback"):
+        missing.check({b"authorization": b"Bearer x"})
     found = {host: is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::")}
     assert [host for host, loopback in found.items() if loopback] == [
         "127.0.0.1",
