@@ -228,7 +228,7 @@ def test_without_a_token_labels_are_off_but_on_loopback() -> None:
         FeedbackAccess(loopback=False).check({b"authorization": b"Bearer x"})
     assert caught.value.status == 403
     missing = FeedbackAccess(token_file=Path("missing"), loopback=False)
-    with pytest.raises(RequestError, match="is missing, or .* the Secret penstock-feedback"):
+    with pytest.raises(RequestError, match=r"is missing, or .* the Secret penstock-feedback"):
         missing.check({b"authorization": b"Bearer x"})
     found = {host: is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::")}
     assert [host for host, loopback in found.items() if loopback] == [
