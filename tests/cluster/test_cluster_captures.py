@@ -61,7 +61,7 @@ class Captured(Journey):
         """Send rows and, by the id of each answer, their true labels."""
         self.sent += rows
         table = drawn(rows, seed=100 + self.sent, drift=drift)
-        truths = [value == "yes" for value in table.pop("bought")]
+        truths = table.pop("bought").tolist()
         instances = json.loads(table.to_json(orient="records"))
         name = f"{self.site.address}/v1/models/{self.site.name}"
         with httpx.Client(trust_env=False, timeout=60) as client:
