@@ -137,6 +137,7 @@ def _run(
             return go_on(target, journal, order, tell=tell)
         return journal.rollout
     Admission(order).require()
+    _require_registry(target, order)
     if target.router.stable == order.registration.version:
         return _check_again(target, order, spec=spec)
     return _begin(target, journal, order, spec=spec, tell=tell)
@@ -145,7 +146,6 @@ def _run(
 def _begin(
     target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec, tell: Tell
 ) -> Rollout:
-    _require_registry(target, order)
     target.router.open()
     # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(target, order, spec=spec)
@@ -216,7 +216,8 @@ def _require_registry(target: Target, order: Order) -> None:
             where=f"service {name}",
             remedy="It was released from another registry or MLflow workspace: name that one by "
             "MLFLOW_TRACKING_URI or MLFLOW_WORKSPACE, or give this project a folder, on a cluster "
-            "a namespace, of its own. If it was restored from a backup: docs/backup.md.",
+            "a namespace, of its own. If it was restored from a backup, serve a version first "
+            "that both have: penstock rollback --to VERSION (docs/backup.md).",
         )
 
 
