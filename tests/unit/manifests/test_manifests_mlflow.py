@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import yaml
 from running_process import RunningProcess, answers, free_port
@@ -46,6 +49,13 @@ class Tracking:
     address: str
     log: Path
     home: Path
+    process: int = 0
+
+    def spent(self) -> float:
+        """Return the seconds of processor time that the server's processes have taken."""
+        server = psutil.Process(self.process)
+        times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def status(self, *, user: str = "", host: str = "", path: str = "experiments/search") -> int:
         request = urllib.request.Request(
@@ -120,6 +130,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     made = Tracking(f"http://127.0.0.1:{port}", log, home)
     command = [*base["command"], *arguments]
     with RunningProcess(command, log=log, env=environment, cwd="/") as process:
+        made.process = process.pid
         process.wait_until(lambda: answers(f"{made.address}/health"), seconds=300, every=0.2)
         yield made
 
@@ -128,6 +139,18 @@ def test_nobody_gets_in_without_a_password(tracking: Tracking) -> None:
     assert tracking.status() == 401
     assert tracking.status(user="admin:wrong") == 401
     assert tracking.status(user="admin:the-administrators") == 200
+
+
+def test_a_password_is_not_hashed_for_each_request(tracking: Tracking) -> None:
+    user = "admin:the-administrators"
+    assert tracking.status(user=user) == 200
+    begun = time.process_time()
+    hashlib.scrypt(b"password", salt=b"salt", n=32_768, r=8, p=1, maxmem=2**26)
+    one_hash = time.process_time() - begun
+    before = tracking.spent()
+    for _ in range(20):
+        assert tracking.status(user=user) == 200
+    assert tracking.spent() - before < 20 * one_hash
 
 
 @pytest.mark.parametrize(
