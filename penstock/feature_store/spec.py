@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from penstock.records.spec import Spec
 
@@ -37,8 +37,23 @@ class RetrievalSpec(Spec):
         "server before traffic; 0: none",
     )
 
+    @field_validator("store")
+    @classmethod
+    def _whole_numbers(cls, store: dict[str, Any]) -> dict[str, Any]:
+        # Kubeflow hands 3 over as 3.0, which Feast's own integers refuse.
+        return {name: _whole(value) for name, value in store.items()}
+
     @model_validator(mode="after")
     def _of_one_place(self) -> Self:
         if bool(self.repository) == bool(self.store):
             raise ValueError("give one of repository and store")
         return self
+
+
+def _whole(value: Any) -> Any:
+    """Return settings in which each number without a fraction is an integer."""
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -164,9 +164,15 @@ def test_its_compiled_modules_can_be_loaded(engine: docker.DockerClient, name: I
 
 
 def test_it_lacks_what_it_does_not_need(found: dict[str, Any], name: Image) -> None:
-    assert found["installed"].keys().isdisjoint(ABSENT[name] | NOWHERE)
+    # Ibis asks for rich, and Feast imports what is deleted from the libraries of the others.
+    whole = name == "feast"
+    assert (
+        found["installed"]
+        .keys()
+        .isdisjoint(ABSENT[name] | NOWHERE - ({"rich"} if whole else set()))
+    )
     assert found["tools"] == []
-    assert found["tests"] == []
+    assert whole or found["tests"] == []
     assert found["caches"] == []
 
 

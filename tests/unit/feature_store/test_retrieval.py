@@ -6,6 +6,7 @@ wrong ones; the real one is asked in test_feast.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata
@@ -254,3 +255,22 @@ def test_another_feast_is_refused(
 def test_a_repository_is_named_in_one_way() -> None:
     with pytest.raises(InputError, match="give one of repository and store"):
         RetrievalSpec.parse(OPTIONS | {"store": {"project": "shop"}}, where="options")
+
+
+def test_whole_numbers_of_a_store_are_integers_though_kubeflow_hands_them_over_as_floats() -> None:
+    """Feast refuses `entity_key_serialization_version: 3.0`."""
+    handed_over = {
+        "entity_key_serialization_version": 3.0,
+        "registry": {"cache_ttl_seconds": 60.0, "path": "registry.db"},
+        "online_store": {"ports": [6379.0], "share": 0.5, "ssl": True},
+    }
+    spec = RetrievalSpec.parse(
+        {"service": "risk", "time": "at", "store": handed_over}, where="options"
+    )
+    assert json.dumps(spec.store) == json.dumps(
+        {
+            "entity_key_serialization_version": 3,
+            "registry": {"cache_ttl_seconds": 60, "path": "registry.db"},
+            "online_store": {"ports": [6379], "share": 0.5, "ssl": True},
+        }
+    )
