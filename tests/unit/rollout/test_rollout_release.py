@@ -239,7 +239,7 @@ def test_a_service_of_another_registry_is_not_compared_with(
     said = (
         rf"version {number} serves from other files than those of models:/adult/{number}\. It was"
     )
-    said += r" released from another registry or MLflow workspace: .*from a backup: docs/backup\.md"
+    said += r" released from another registry or MLflow workspace: .*rollback --to .*backup\.md"
     with pytest.raises(InputError, match=said):
         other.release(candidate)
     assert world.ask(serving.url) == str(before.stable.version)
