@@ -110,7 +110,7 @@ def _check_columns(name: str, record: Model, dataset: Dataset) -> None:
 def _remedy(name: str) -> str:
     if name == CHAMPION:
         return (
-            "It cannot be compared on the same rows. Release under another name, or take the "
-            "alias champion from the registered version if it is to be replaced unseen."
+            "It cannot be compared on the same rows. Release under another name; to replace it "
+            "unseen, set severity: warn for one release in gate.champion and gate.classes."
         )
     return "Train again on the part that was split off together with this holdout."

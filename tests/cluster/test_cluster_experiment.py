@@ -95,7 +95,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     with site_in(tmp_path_factory.mktemp("experiment")) as site:
         made = Trial(site, captures=kept | {"segment_seconds": 5})
         assert made.first.done.returncode == 0, made.first.said
-        waits = {"approval": {"people": 1, "wait_hours": 0.001}}
+        waits = {"approval": {"people": 1, "trust_explicit": True, "wait_hours": 0.001}}
         gate = {"champion": {"margin": 0.99}, "classes": {"margin": 0.99}}
         trees = {"trials": 3, "folds": 2, "candidates": ["hist_gradient_boosting"]}
         second = made.run(training=trees, gate=gate | waits, experiment=EXPERIMENT)

@@ -139,3 +139,13 @@ def test_a_release_of_today_says_that_it_cannot_load_that_model(upgraded: Path, 
     assert done.returncode == 3, done.stdout + done.stderr
     assert "It was not possible to load the champion models:/loans/1" in done.stdout
     assert "If an older release made it, train it again." in done.stdout
+    # What it says to do leads to a version and its canary.
+    seen = [f"gate.{rule}.severity=warn" for rule in ("champion", "classes")]
+    assert all(setting.partition(".severity")[0] in done.stdout for setting in seen)
+    given = [word for setting in seen for word in ("--set", setting)]
+    path = str(upgraded / "project.yaml")
+    try:
+        done = shell("run", path, "--set", "training.seed=5", *given, timeout=900)
+        assert "Registered    models:/loans/2" in done.stdout, done.stdout + done.stderr
+    finally:
+        shell("stop", path)

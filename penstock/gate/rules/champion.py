@@ -111,8 +111,9 @@ def _not_compared(evaluation: EvaluationBase) -> str:
         )
     if evaluation.champion_state == "unloadable":
         return (
-            f"It was not possible to load {named}, {unseen}{note} Restore its files or register "
-            "it again; to replace it unseen, take the alias champion from it."
+            f"It was not possible to load {named}, {unseen}{note} Restore its files; to "
+            "replace it unseen, set severity: warn for this one release in each rule that needs "
+            "it: gate.champion, gate.classes."
         )
     if evaluation.champion_state == "different":
         return (

@@ -516,7 +516,7 @@ def test_a_champion_that_needs_another_column_is_different(worlds, make, tmp_pat
     found = not_compared(worlds("binary"), out, champion=old, page=True)
     assert found.champion_state == "different"
     assert "columns that the holdout does not have: 'bonus'" in found.champion_note
-    assert "alias champion" in found.champion_note
+    assert "gate.champion and gate.classes" in found.champion_note
     assert "could not be compared on these rows" in (out / "report.html").read_text()
 
 
@@ -561,7 +561,7 @@ def test_a_champion_whose_files_are_broken_is_unloadable(worlds, tmp_path, out) 
     found = not_compared(worlds("binary"), out, champion=broken, page=True)
     assert found.champion_state == "unloadable"
     assert found.champion == "models:/y/7"
-    assert "take the alias champion from it" in beside(found).sentence
+    assert "set severity: warn for this one release" in beside(found).sentence
     assert "could not be loaded" in (out / "report.html").read_text()
 
 
