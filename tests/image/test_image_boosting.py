@@ -47,8 +47,8 @@ def test_a_boosted_version_is_released_by_its_image(
     assert trained.name in ("xgboost", "lightgbm")
     assert any(library.startswith(trained.name) for library in trained.libraries)
     report = (done.tasks["train"] / "report").read_text()
-    assert "xgboost" in report
-    assert "lightgbm" in report
+    assert "XGBoost" in report
+    assert "LightGBM" in report
     decided = Decision.read(done.tasks["decide"] / "decision")
     assert {rule.rule: rule.verdict for rule in decided.rules}["classes: recall"] == "pass"
     # Evaluated, registered and served by images of which none but this has the libraries.
