@@ -2,6 +2,7 @@
 
 `make test-cluster` runs it where PENSTOCK_CLUSTER_CAPTURES names a store, with pods and this
 machine both reaching it, and the component `experiments` is applied (docs/existing-cluster.md).
+No cluster has run it to its end yet.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 def test_users_keep_their_version_over_a_pod_and_a_weight_and_a_controller(trial: Trial) -> None:
     watcher = trial.begun("experiment", "start")
     try:
-        watcher.wait_until(trial.leads, seconds=300, every=1)
+        # The challenger's server may take `ready_timeout`, and the proxy comes after it.
+        watcher.wait_until(trial.leads, seconds=600, every=1)
         first = trial.visit()
         assert set(first.values()) == {1, 2}
         kubectl("delete", "pod", "-n", NAMESPACE, trial.proxies()[0], "--wait=true")
