@@ -139,7 +139,8 @@ class Nodes:
 
     def cached(self, task: str) -> bool:
         """Return whether a task's container was skipped; without a workflow it is not known."""
-        return any(node.state != "SUCCEEDED" for node in self._executors(task))
+        executors = self._executors(task)
+        return bool(executors) and all(node.state != "SUCCEEDED" for node in executors)
 
     def containers(self, task: str) -> list[WorkflowNode]:
         """Return the nodes of a task's pods, the last attempt first."""

@@ -73,3 +73,28 @@ def test_the_last_attempt_tells_first_be_it_the_tenth() -> None:
     reasons = [node.message for node in Nodes(run, workflow=lambda: found).failed("train")]
     assert reasons[:3] == ["10", "9", "8"]
     assert len(reasons) == 11
+
+
+@pytest.mark.parametrize(
+    ("phases", "ran"),
+    [
+        (["Succeeded"], True),
+        (["Error", "Succeeded"], True),
+        (["Skipped"], False),
+        (["Error", "Skipped"], False),
+    ],
+    ids=["at once", "after a pod that was lost", "cached", "cached after a lost pod"],
+)
+def test_a_container_ran_if_one_attempt_did(phases: list[str], ran: bool) -> None:
+    nodes = []
+    for index, phase in enumerate(phases):
+        below = {"id": f"x-{index}", "displayName": "executor", "type": "DAG", "phase": phase}
+        attempt = {"id": f"a-{index}", "displayName": f"deploy({index})", "type": "DAG"}
+        nodes += [below, {**attempt, "children": [below["id"]]}]
+    attempts = [node["id"] for node in nodes if node["id"].startswith("a-")]
+    nodes.append({"id": "d", "displayName": "deploy", "type": "Retry", "children": attempts})
+    task = SimpleNamespace(display_name="deploy", state="SUCCEEDED")
+    details = SimpleNamespace(task_details=[task])
+    run = SimpleNamespace(run_details=details, state_history=[], state="SUCCEEDED")
+    found = Nodes(run, workflow=lambda: workflow_nodes(manifest(*nodes)))
+    assert found.ran("deploy") is ran
