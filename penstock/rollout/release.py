@@ -214,10 +214,12 @@ def _require_registry(target: Target, order: Order) -> None:
         raise InputError(
             f"version {stable} serves from other files than those of models:/{name}/{stable}",
             where=f"service {name}",
-            remedy="It was released from another registry or MLflow workspace: name that one by "
-            "MLFLOW_TRACKING_URI or MLFLOW_WORKSPACE, or give this project a folder, on a cluster "
-            "a namespace, of its own. If it was restored from a backup, serve a version first "
-            "that both have: penstock rollback --to VERSION (docs/backup.md).",
+            remedy="Either it was released from another registry or MLflow workspace: name that "
+            "one by MLFLOW_TRACKING_URI or MLFLOW_WORKSPACE, or give this project a folder, on a "
+            "cluster a namespace, of its own. Or the registry was restored from a backup: serve a "
+            "version first that both have, by penstock rollback --to VERSION (docs/backup.md). Or "
+            f"what it says of the version was altered: penstock verify models:/{name}/{stable} "
+            "shows that.",
         )
 
 

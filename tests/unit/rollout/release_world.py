@@ -392,6 +392,9 @@ class World(Simulation):
         stable = service.state.stable
         if stable is not None and stable.version != oracle.champion:
             return None
+        if stable is not None and "tags" in oracle.versions[stable.version].altered:
+            # By the registry's word its files are others than those that serve.
+            return ("InputError",)
         if version == oracle.champion or oracle.champion is None:
             return ("promoted",)
         if stable is None and oracle.objection_to_return(oracle.champion, named=True):
