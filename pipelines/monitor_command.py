@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import LeaseLostError, ServiceError, UsageError
 from penstock.pipelines.located import Located, add_project_argument, add_settings, locate
 from penstock.pipelines.outcomes import MONITOR_CODES
+from penstock.processes.ending import Ending, heeded
 
 if TYPE_CHECKING:
     from penstock.monitoring.cluster.monitor import ClusterMonitor
@@ -62,7 +64,11 @@ def add_monitor_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _monitor(options: argparse.Namespace) -> int:
-    """Watch what serves: look at what came, judge it, tell people, until it is interrupted."""
+    """Watch what serves: look at what came, judge it, tell people, until it is asked to end.
+
+    Ctrl-C ends it at once; at SIGTERM it ends what it is doing first, and leaves its pages as they
+    should be.
+    """
     found = locate(options.project, settings=options.settings)
     spec = _spec(found, every=options.every)
     if found.project.deployment.router != "local" and spec.source == "served":
@@ -72,9 +78,13 @@ def _monitor(options: argparse.Namespace) -> int:
     else:
         monitor = monitor_of(found, spec, file=options.project, settings=options.settings)
         figures = partial(monitor.folder.glance, service=monitor.service)
-    with monitor.held(), _metrics(figures, spec, options, found):
+    with (
+        heeded(signal.SIGTERM) as ending,
+        monitor.held(),
+        _metrics(figures, spec, options, found),
+    ):
         if options.guard_only:
-            return _only_guard(monitor, found, spec, once=options.once)
+            return _only_guard(monitor, found, spec, ending=ending, once=options.once)
         if options.once:
             return MONITOR_CODES[_look(monitor, found).kind]
         print(
@@ -82,7 +92,7 @@ def _monitor(options: argparse.Namespace) -> int:
             "with Ctrl-C.",
             flush=True,
         )
-        while True:
+        while not ending.asked:
             began = time.monotonic()
             try:
                 _look(monitor, found)
@@ -91,15 +101,19 @@ def _monitor(options: argparse.Namespace) -> int:
             except ServiceError as error:
                 # A full disk or a lost share may be well again at the next look.
                 print(f"penstock: {error}", file=sys.stderr, flush=True)
-            _between(monitor, found, spec, until=began + spec.seconds)
+            _between(monitor, found, spec, ending=ending, until=began + spec.seconds)
+        return 0
 
 
-def _between(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
+def _between(
+    monitor: Monitor, found: Located, spec: MonitoringSpec, *, ending: Ending, until: float
+) -> None:
     """Let the guardian look, and go on with what was begun, until the next look is due."""
     guarded = spec.guardian.mode != "never" and monitor.guardian is not None
     watched = guarded or spec.retrain == "automatic"
     while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, spec.guardian.seconds) if watched else left)
+        if ending.wait(min(left, spec.guardian.seconds) if watched else left):
+            return
         if watched and time.monotonic() < until:
             _guard_once(monitor, found)
 
@@ -119,18 +133,21 @@ def _guard_once(monitor: Monitor, found: Located) -> None:
         _refresh(found)
 
 
-def _only_guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, once: bool) -> int:
+def _only_guard(
+    monitor: Monitor, found: Located, spec: MonitoringSpec, *, ending: Ending, once: bool
+) -> int:
     if not once:
         print(
             f"Guarding {monitor.service} every {spec.guardian.every}. End it with Ctrl-C.",
             flush=True,
         )
-    while True:
+    while not ending.asked:
         began = time.monotonic()
         _guard_once(monitor, found)
         if once:
             return 0
-        time.sleep(max(0.0, began + spec.guardian.seconds - time.monotonic()))
+        ending.wait(began + spec.guardian.seconds - time.monotonic())
+    return 0
 
 
 def _page(monitor: Monitor) -> str:

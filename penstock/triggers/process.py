@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from types import FrameType
 
 from penstock.common.durations import seconds_of
 from penstock.errors import PenstockError
 from penstock.processes import logs
+from penstock.processes.ending import heeded
 from penstock.triggers.spec import TriggerSpec
 from penstock.triggers.trigger import Trigger
 
@@ -79,10 +78,10 @@ def run(
         pause = float(seconds_of(spec.every))
         works.append(_Work("watch", trigger.look, pause=pause, over=over, say=say))
     if listener is None:
-        with _heeding_signals(over):
+        with heeded(signal.SIGINT, signal.SIGTERM) as ending:
             for work in works:
                 work.start()
-            over.wait()
+            ending.wait()
     else:
         # The server heeds signals itself. One that comes before it does ends the process at once.
         serve = _server(trigger, spec, token=token, listener=listener)
@@ -110,19 +109,6 @@ def _server(
     )
     host, port = listener.getsockname()[:2]
     return partial(serve, endpoint, LIMITS, host=host, port=port, listener=listener)
-
-
-@contextlib.contextmanager
-def _heeding_signals(over: threading.Event) -> Iterator[None]:
-    def end(*_: int | FrameType | None) -> None:
-        over.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Work(threading.Thread):

@@ -111,6 +111,8 @@ def test_one_watches_and_serves_figures_and_a_second_is_told(
         assert second.returncode == 1
         assert f"process {first.pid} on " in second.stderr
         assert "has been watching it since 20" in second.stderr
+        first.terminate()
+        assert first.wait(60) == 0
     finally:
         first.kill()
         first.communicate()
