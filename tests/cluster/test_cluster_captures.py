@@ -1,25 +1,36 @@
 """Rows that pods ship to an object store, labels through the gateway, and the verdict from them.
 
 `make test-cluster` runs it where PENSTOCK_CLUSTER_CAPTURES names a store, with pods and this
-machine both reaching it (docs/existing-cluster.md).
+machine both reaching it (docs/existing-cluster.md). Recurring runs of the monitor and of a batch
+need Kubeflow besides, and the store's Secret in the namespace of its pods, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import subprocess
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import fsspec
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
-from cluster_journey import Journey
+import yaml
+from cluster_journey import PENSTOCK, Journey
+from cluster_kfp import HOST, NEEDS_KFP, signed
+from cluster_kfp import NAMESPACE as PROFILE
+from cluster_kfp import forget as forget_runs
 from cluster_site import (
     ASKED,
+    MLFLOW_INSIDE,
     NAMESPACE,
     NEEDS_CLUSTER,
+    SECRET,
     feedback_token,
     kubectl,
     setting,
@@ -29,8 +40,10 @@ from cluster_table import drawn
 from running_process import until
 
 from penstock.captures.reader import read_labels, read_window
+from penstock.records.monitoring import MonitorState
 
 STORE = setting("CAPTURES").rstrip("/")
+STORE_SECRET = setting("CAPTURES_SECRET", "captures-store")
 TOKEN = feedback_token() if ASKED else ""
 ROWS = 4_000
 A_REQUEST = 50
@@ -57,6 +70,30 @@ class Captured(Journey):
     @property
     def rows(self) -> str:
         return f"{STORE}/{self.site.name}"
+
+    @property
+    def state(self) -> MonitorState:
+        """What the monitor keeps in the store; a fresh one before its first look."""
+        path = f"{self.rows}/state/{self.site.name}/monitor/state.json"
+        with fsspec.open(path) as file:
+            return MonitorState.loads(file.read().decode(), where=path)
+
+    @contextlib.contextmanager
+    def recurring(self, what: str, account: str, **changes: Any) -> Iterator[None]:
+        """Have Kubeflow run a pipeline of the project each minute, while the block runs."""
+        written = yaml.safe_load(self.project.read_text()) | changes
+        inside = self.site.inside
+        written["deployment"]["kserve"] |= {"address": inside["address"]}
+        written |= {"tracking_uri": MLFLOW_INSIDE, "cluster": _inside()}
+        path = self.site.folder / "inside.yaml"
+        path.write_text(yaml.safe_dump(written))
+        where = ("--namespace", PROFILE) if PROFILE else ()
+        options = (what, "--every", "60s", "--service-account", account, *where)
+        _kubeflow("schedule", "create", str(path), *options)
+        try:
+            yield
+        finally:
+            _kubeflow("schedule", "delete", self.site.name, *where)
 
     def ask(self, rows: int, *, drift: float = 0.0) -> None:
         """Send rows and, by the id of each answer, their true labels."""
@@ -100,9 +137,26 @@ class Captured(Journey):
         return bool(read_labels(self.rows, after=None)[0].num_rows >= self.sent)
 
 
+def _inside() -> dict[str, Any]:
+    """Return the section by which pods log in to MLflow and reach the store."""
+    login = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+    secrets = [
+        {"name": name, "environment": {key: key for key in given}, "optional": True}
+        for name, given in ((SECRET, login), (STORE_SECRET, keys))
+    ]
+    return {"namespace": PROFILE, "secrets": secrets}
+
+
+def _kubeflow(*arguments: str) -> None:
+    command = [str(PENSTOCK), *arguments, *signed()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
-    kept = {"destination": STORE, "secret": setting("CAPTURES_SECRET", "captures-store")}
+    kept = {"destination": STORE, "secret": STORE_SECRET}
     with site_in(tmp_path_factory.mktemp("captures")) as site:
         made = Captured(site, captures=kept | {"segment_seconds": 5})
         try:
@@ -114,12 +168,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
             yield made
         finally:
             forget(made.rows)
+            if HOST:
+                forget_runs(site.name)
 
 
 def forget(folder: str) -> None:
-    from fsspec.core import url_to_fs
-
-    storage, path = url_to_fs(folder)
+    storage, path = fsspec.core.url_to_fs(folder)
     if storage.exists(path):
         storage.rm(path, recursive=True)
 
@@ -140,6 +194,44 @@ def test_the_monitor_reads_them_and_nothing_has_changed(service: Captured) -> No
     told = service.penstock("monitor", "--once")
     assert told.returncode == 0, told.stdout + told.stderr
     assert "HEALTHY" in told.stdout
+
+
+@NEEDS_KFP
+def test_a_recurring_run_looks_and_finds_the_same(service: Captured) -> None:
+    before = service.state.number
+    with service.recurring("--monitor", "penstock-watcher"):
+        until(lambda: service.state.number > before, what="a look", seconds=900, every=5)
+    found = service.state.verdict
+    assert found is not None
+    # Nobody asked since the look before: what it says of the data it says of those.
+    assert found.kind in ("healthy", "watch"), found
+
+
+@NEEDS_KFP
+def test_a_recurring_run_scores_a_batch_as_the_server_answers(service: Captured) -> None:
+    rows = drawn(300, seed=9).drop(columns="bought")
+    batch = f"{service.rows}/batch"
+    with fsspec.open(f"{batch}/today/rows.csv", "w") as file:
+        rows.to_csv(file, index=False)
+    scoring = {"source": {"uri": f"{batch}/today/rows.csv"}, "destination": f"{batch}/scores"}
+    storage, folder = fsspec.core.url_to_fs(f"{batch}/scores")
+    with service.recurring("--score", "penstock-pipeline", scoring=scoring):
+        until(lambda: _scores(storage, folder), what="scores", seconds=900, every=5)
+    with storage.open(_scores(storage, folder)[0]) as file:
+        scored = pd.read_parquet(file)
+    answer = httpx.post(
+        f"{service.site.address}/v1/models/{service.site.name}:predict",
+        json={"instances": json.loads(rows.to_json(orient="records"))},
+        trust_env=False,
+        timeout=60,
+    )
+    assert scored["prediction"].tolist() == answer.json()["predictions"]
+
+
+def _scores(storage: Any, folder: str) -> list[str]:
+    storage.invalidate_cache()
+    found: list[str] = storage.glob(f"{folder}/**/*.parquet")
+    return sorted(found)
 
 
 def test_what_a_pod_holds_when_it_ends_is_shipped(service: Captured) -> None:
