@@ -236,6 +236,9 @@ class InferenceApp:
 
     async def _feedback(self, body: bytes, context: RequestContext) -> bytes:
         truths = feedback.parse(parse_object(body), record=self._service.record)
+        if not truths:
+            # As the proxy of a local service answers while no experiment counts them.
+            return responses.encode({"values": 0})
         found = self._request_log.memory.join(truths)
         self._request_log.keep(found, size=context.size)
         # Where rows are shipped, labels are joined with them there, whichever server they reached.

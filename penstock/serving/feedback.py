@@ -13,9 +13,8 @@ from typing import Any, Literal
 from penstock.captures import lines as captured
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
-from penstock.serving.request_body import MAX_ROW
+from penstock.serving.feedback_entry import check_value, request_and_row
 from penstock.serving.request_errors import RequestError, kind, only_fields, show
-from penstock.serving.request_headers import MAX_ID_LENGTH
 
 REMEMBERED = 100_000
 """Rows that a server remembers by default, so that a label finds its answer."""
@@ -131,7 +130,9 @@ def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, 
 
     Args:
         request: `{"labels": [{"request_id": "...", "row": 0, "label": ...}, ...]}`; `row` is 0
-            where it is left out.
+            where it is left out. An entry may have a `value`, beside its label or instead of it:
+            clients send the KPI of an experiment before they know that it has ended. It is checked
+            and left out.
         record: The model, whose classes a label must be one of; for a regression, a number.
 
     Raises:
@@ -147,7 +148,8 @@ def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, 
         raise RequestError(
             f"{len(labels):,} labels in one request; the limit is {MAX_LABELS:,}", status=413
         )
-    return [_entry(entry, f"labels[{i}]", record) for i, entry in enumerate(labels)]
+    found = [_entry(entry, f"labels[{i}]", record) for i, entry in enumerate(labels)]
+    return [truth for truth in found if truth is not None]
 
 
 def loss(record: Model, predicted: Any, score: float, truth: Any) -> float:
@@ -163,29 +165,20 @@ def loss(record: Model, predicted: Any, score: float, truth: Any) -> float:
     return float(abs(score / 2 - truth / 2) / scale) if scale else 0.0
 
 
-def _entry(entry: Any, where: str, record: Model) -> tuple[str, int, Any]:
+def _entry(entry: Any, where: str, record: Model) -> tuple[str, int, Any] | None:
     if not isinstance(entry, dict):
         raise RequestError(f"{where} must be an object, not {kind(entry)}")
-    unknown = sorted(entry.keys() - {"request_id", "row", "label"})
+    unknown = sorted(entry.keys() - {"request_id", "row", "label", "value"})
     if unknown:
         raise RequestError(f"{where}: unknown field {show(unknown[0])}")
-    for needed in ("request_id", "label"):
-        if needed not in entry:
-            raise RequestError(f'{where}: the field "{needed}" is missing')
-    request_id, row = entry["request_id"], entry.get("row", 0)
-    if not isinstance(request_id, str):
-        raise RequestError(f"{where}.request_id must be text, not {kind(request_id)}")
-    if len(request_id) > MAX_ID_LENGTH:
-        raise RequestError(f"{where}.request_id is longer than any id: {MAX_ID_LENGTH} characters")
-    # 0.0 is as whole a number in JSON as 0.
-    if (
-        isinstance(row, bool)
-        or not isinstance(row, int | float)
-        or not 0 <= row < MAX_ROW
-        or row % 1
-    ):
-        raise RequestError(f"{where}.row must be a row's index, counted from 0, got {show(row)}")
-    return request_id, int(row), _label(entry["label"], f"{where}.label", record)
+    request_id, row = request_and_row(entry, where)
+    if "value" in entry:
+        check_value(entry["value"], where)
+        if "label" not in entry:
+            return None
+    if "label" not in entry:
+        raise RequestError(f'{where}: the field "label" is missing')
+    return request_id, row, _label(entry["label"], f"{where}.label", record)
 
 
 def _label(label: Any, where: str, record: Model) -> Any:

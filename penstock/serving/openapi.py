@@ -26,6 +26,7 @@ _TYPES: dict[ColumnType, dict[str, Any]] = {
     "datetime": {"type": ["string", "null"], "format": "date-time"},
 }
 
+_ID = {"type": "string", "minLength": 1, "maxLength": 128}
 _FLAG = {"type": ["boolean", "null"]}
 _BINARY = {
     "application/octet-stream": {
@@ -200,8 +201,12 @@ def _feedback(record: Model) -> dict[str, Any]:
     label: dict[str, Any] = (
         {"type": "number"} if record.task == "regression" else {"enum": list(record.classes)}
     )
-    entry = _object({"request_id": {"type": "string", "maxLength": 128}, "label": label})
+    entry = _object({"request_id": _ID, "label": label})
     entry["properties"]["row"] = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+    # Of an experiment, which may have ended: it is not counted then.
+    entry["properties"]["value"] = {"type": "number"}
+    entry["required"] = ["request_id"]
+    entry["anyOf"] = [{"required": ["label"]}, {"required": ["value"]}]
     return _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": entry}})
 
 

@@ -85,9 +85,16 @@ class Trial(Journey):
                 assert sent.status_code == 200, sent.text
         return found
 
+    def settled_visit(self) -> dict[str, int]:
+        """Visit once every pod of the proxy has the weight that one of them has."""
+        deployment = f"deployment/{self.site.name}-experiment"
+        kubectl("rollout", "status", "-n", NAMESPACE, deployment, "--timeout=180s")
+        return self.visit()
+
     def proxies(self) -> list[str]:
         label = f"penstock/experiment-proxy={self.site.name}"
-        return [pod["metadata"]["name"] for pod in objects("pods", NAMESPACE, label)]
+        found = [pod["metadata"] for pod in objects("pods", NAMESPACE, label)]
+        return [pod["name"] for pod in found if "deletionTimestamp" not in pod]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +119,9 @@ def test_users_keep_their_version_over_a_pod_and_a_weight_and_a_controller(trial
     try:
         # The challenger's server may take `ready_timeout`, and the proxy comes after it.
         watcher.wait_until(trial.leads, seconds=600, every=1)
-        first = trial.visit()
-        assert set(first.values()) == {1, 2}
+        # The proxy leads before anybody gets the challenger.
+        watcher.wait_until(lambda: set(trial.visit().values()) == {1, 2}, seconds=120, every=1)
+        first = trial.settled_visit()
         kubectl("delete", "pod", "-n", NAMESPACE, trial.proxies()[0], "--wait=true")
         assert trial.visit() == first
     finally:
@@ -126,7 +134,8 @@ def test_users_keep_their_version_over_a_pod_and_a_weight_and_a_controller(trial
         assert more.returncode == 0, more.stderr
         watcher.wait_until(lambda: trial.state["weight"] == 50, seconds=180, every=1)
         until(lambda: trial.visit() != first, what="users of 50 %", seconds=180, every=2)
-        moved = {user: now for user, now in trial.visit().items() if now != first[user]}
+        now = trial.settled_visit()
+        moved = {user: version for user, version in now.items() if version != first[user]}
         assert set(moved.values()) == {2}
         told = trial.penstock("experiment", "status")
         assert told.returncode == 0, told.stderr

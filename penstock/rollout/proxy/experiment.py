@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +13,6 @@ from typing import Any
 from penstock.rollout.proxy.events import AppendedEvents, EventSink
 from penstock.rollout.proxy.response_parsing import parse
 from penstock.rollout.proxy.stats import Outcome, Stats
-from penstock.serving.request_body import MAX_ROW
-from penstock.serving.request_errors import RequestError, show
-from penstock.serving.request_headers import MAX_ID_LENGTH
 
 _APART_SECONDS = 1.0
 """After which requests without a user are written down, as one number."""
@@ -149,23 +145,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"an experiment's salt, header and path are texts, not {value!r}")
     return value
-
-
-def check_value(entry: Mapping[str, Any], where: str) -> None:
-    """Return if an entry of feedback holds a value that can be counted.
-
-    Raises:
-        RequestError: Naming the field that cannot.
-    """
-    value, row, request_id = entry["value"], entry.get("row", 0), entry.get("request_id")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RequestError(f"{where}.value must be a finite number, got {show(value)}")
-    if not isinstance(request_id, str) or not 0 < len(request_id) <= MAX_ID_LENGTH:
-        raise RequestError(f"{where}.request_id must be the id of a request")
-    if (
-        isinstance(row, bool)
-        or not isinstance(row, int | float)
-        or not 0 <= row < MAX_ROW
-        or row % 1
-    ):
-        raise RequestError(f"{where}.row must be a row's index, counted from 0, got {show(row)}")

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
-from penstock.rollout.proxy.experiment import check_value
 from penstock.rollout.proxy.requests import ProxyRequest
 from penstock.rollout.proxy.routing_table import Arm, RoutingTable
 from penstock.rollout.proxy.upstream import NoAnswerError, Reply, UnreachableError, Upstream
 from penstock.serving import request_body
+from penstock.serving.feedback_entry import check_value, request_and_row
 from penstock.serving.request_body import Share
 from penstock.serving.request_errors import RequestError
 
@@ -97,7 +97,8 @@ def given(body: bytes, *, experiment: bool) -> Given:
         return nothing
     for place, has in enumerate(valued):
         if has:
-            check_value(entries[place], f"labels[{place}]")
+            check_value(entries[place]["value"], f"labels[{place}]")
+            request_and_row(entries[place], f"labels[{place}]")
     if any(valued) and not all(isinstance(entry, dict) for entry in entries):
         return nothing
     return Given(read, entries, valued=any(valued))

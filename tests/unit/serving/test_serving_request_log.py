@@ -271,6 +271,38 @@ def test_an_id_of_no_request_is_refused(record: Callable[[str], Model]) -> None:
         feedback.parse(request, record=record("binary"))
 
 
+def test_a_value_of_an_experiment_that_has_ended_costs_no_label(
+    record: Callable[[str], Model],
+) -> None:
+    entries = [
+        {"request_id": "a", "row": 1, "label": "no", "value": 3.5},
+        {"request_id": "b", "value": 1},
+        {"request_id": "c", "label": "yes"},
+    ]
+    parsed = feedback.parse({"labels": entries}, record=record("binary"))
+    assert parsed == [("a", 1, "no"), ("c", 0, "yes")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"request_id": "a", "value": "much"}, r"labels\[0\]\.value must be a finite number"),
+        ({"request_id": "a", "value": True}, r"labels\[0\]\.value must be a finite number"),
+        ({"request_id": "a", "label": "no", "value": None}, r"\.value must be a finite number"),
+        ({"value": 1}, r'labels\[0\]: the field "request_id" is missing'),
+        ({"request_id": "", "value": 1}, r"labels\[0\]\.request_id is empty"),
+        ({"request_id": "a", "value": 1, "row": -1}, r"labels\[0\]\.row must be a row's index"),
+        ({"request_id": "a"}, r'labels\[0\]: the field "label" is missing'),
+        ({"request_id": "a", "worth": 1}, 'unknown field "worth"'),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_named(
+    record: Callable[[str], Model], entry: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RequestError, match=said):
+        feedback.parse({"labels": [entry]}, record=record("binary"))
+
+
 def _label(request_id: str, label: str, row: int = 0) -> dict[str, Any]:
     return {"request_id": request_id, "row": row, "label": label}
 

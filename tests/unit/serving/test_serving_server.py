@@ -382,6 +382,12 @@ def test_what_is_not_served_says_so(
     assert server.client.get("/v2/models/adult/ready").status_code == 200
 
 
+def test_values_without_an_experiment_are_taken_and_not_counted(server: Server) -> None:
+    entries = [{"request_id": "a", "value": 1}, {"request_id": "b", "row": 2, "value": -0.5}]
+    response = server.client.post(FEEDBACK, json={"labels": entries})
+    assert (response.status_code, response.json()) == (200, {"values": 0})
+
+
 def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
     models: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
