@@ -28,7 +28,11 @@ def add_schedule_commands(commands: _Commands) -> None:
         "create", help="create or replace a schedule", description=_create.__doc__
     )
     add_submission_options(create)
-    create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
+    create.add_argument(
+        "--name",
+        default="",
+        help="the schedule's name (default: the project's, then -monitor or -score where it is one)",
+    )
     which = create.add_mutually_exclusive_group()
     which.add_argument(
         "--score",

@@ -93,7 +93,7 @@ class Captured(Journey):
         try:
             yield
         finally:
-            _kubeflow("schedule", "delete", self.site.name, *where)
+            _kubeflow("schedule", "delete", f"{self.site.name}{what[1:]}", *where)
 
     def ask(self, rows: int, *, drift: float = 0.0) -> None:
         """Send rows and, by the id of each answer, their true labels."""
@@ -169,7 +169,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
         finally:
             forget(made.rows)
             if HOST:
-                forget_runs(site.name)
+                for pipeline in ("", "-monitor", "-score"):
+                    forget_runs(f"{site.name}{pipeline}")
 
 
 def forget(folder: str) -> None:
