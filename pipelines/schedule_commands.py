@@ -31,7 +31,7 @@ def add_schedule_commands(commands: _Commands) -> None:
     create.add_argument(
         "--name",
         default="",
-        help="the schedule's name (default: the project's, then -monitor or -score where it is one)",
+        help="the schedule's name (default: the project's, and -monitor or -score after it)",
     )
     which = create.add_mutually_exclusive_group()
     which.add_argument(

@@ -2,7 +2,6 @@
 
 `make test-cluster` runs it where PENSTOCK_CLUSTER_CAPTURES names a store, with pods and this
 machine both reaching it, and the component `experiments` is applied (docs/existing-cluster.md).
-No cluster has run it to its end yet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What only a real Kubeflow Pipelines can show: `make test-cluster`; see cluster_kfp.py.
 
 A failed step's reason and pods, a person who is waited for, a schedule that starts runs, and
-pipelines that Kubernetes keeps. No real Kubeflow has run it yet.
+pipelines that Kubernetes keeps.
 """
 
 from __future__ import annotations
