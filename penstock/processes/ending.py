@@ -46,6 +46,7 @@ def heeded(*numbers: signal.Signals) -> Iterator[Ending]:
         numbers: What asks to end.
 
     Example:
+        >>> import os, signal
         >>> with heeded(signal.SIGTERM) as ending:
         ...     os.kill(os.getpid(), signal.SIGTERM)
         ...     ending.wait()
