@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 import pytest
 from cluster_site import ASKED
@@ -41,15 +42,19 @@ def forget(name: str) -> None:
         warnings.simplefilter("ignore")
         credentials = ServiceAccountTokenVolumeCredentials(TOKEN) if TOKEN else None
         client = Client(host=HOST, credentials=credentials, namespace=NAMESPACE or "kubeflow")
-    try:
-        experiment = client.get_experiment(experiment_name=name, namespace=NAMESPACE or None)
-    except ValueError:  # nothing was ever begun
-        return
-    every = client.list_runs(experiment_id=experiment.experiment_id, page_size=100).runs or []
-    for each in every:
-        client.delete_run(each.run_id)
-    client.delete_experiment(experiment.experiment_id)
+    _forget_runs(client, name)
     if pipeline := client.get_pipeline_id(name):
         for version in client.list_pipeline_versions(pipeline).pipeline_versions or []:
             client.delete_pipeline_version(pipeline, version.pipeline_version_id)
         client.delete_pipeline(pipeline)
+
+
+def _forget_runs(client: Any, experiment: str) -> None:
+    try:
+        found = client.get_experiment(experiment_name=experiment, namespace=NAMESPACE or None)
+    except ValueError:  # nothing was ever begun
+        return
+    every = client.list_runs(experiment_id=found.experiment_id, page_size=100).runs or []
+    for each in every:
+        client.delete_run(each.run_id)
+    client.delete_experiment(found.experiment_id)
